@@ -1,0 +1,67 @@
+"""Every error that the harness raises: what failed, on which device, and what to do about it.
+
+A verdict follows from the class. `DeviceError` is the only one that speaks about the device under
+test; none of the others may ever be read as "the router is wrong".
+"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Base of the family.
+
+    @param what: what failed, one line.
+    @param device: the name of the device concerned, if any.
+    @param hint: what the reader can do about it, one line.
+    @param evidence: text that shows it (the last lines of a console, of stderr).
+    """
+
+    verdict = "error: infrastructure"
+
+    def __init__(
+        self, what: str, *, device: str | None = None, hint: str = "", evidence: str = ""
+    ) -> None:
+        self.what = what
+        self.device = device
+        self.hint = hint
+        self.evidence = evidence.strip()
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        line = f"{self.device}: {self.what}" if self.device else self.what
+        if self.hint:
+            line += f" ({self.hint})"
+        return f"{line}\n{self.evidence}" if self.evidence else line
+
+
+class InfrastructureError(HarnessError):
+    """QEMU, crossbar, the disk or the host let us down; the device may be fine."""
+
+
+class MissingToolError(InfrastructureError):
+    """A program that the harness needs is not installed."""
+
+    def __init__(self, program: str, package: str) -> None:
+        self.program = program
+        self.package = package
+        super().__init__(f"{program} is not installed", hint=f"apt-get install {package}")
+
+
+class ImageError(InfrastructureError):
+    """A router image could not be built, or what is in the cache is damaged."""
+
+
+class BootError(HarnessError):
+    """The machine ran but the router never came up on it."""
+
+    verdict = "error: boot"
+
+
+class DeviceError(HarnessError):
+    """The device under test did not do what it was asked to."""
+
+    verdict = "failed"
+
+
+class CommandError(DeviceError):
+    """A command on the device ended otherwise than was demanded."""

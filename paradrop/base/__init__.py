@@ -1,0 +1,1 @@
+"""What every Paradrop daemon stands on: WAMP sessions, identity, logging, settings."""
