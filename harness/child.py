@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ class Child:
     The kernel kills it when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so
     start it from a thread that lives as long as the run: the main one.
 
+    @param package: the Debian package that has the program, for the error when it is missing.
     @param log: file that receives its standard output and standard error.
     """
 
@@ -34,22 +36,21 @@ class Child:
         self.argv = [str(word) for word in argv]
         self.log = log
         program = self.argv[0]
+        for needed, package_of in ((program, package or program), ("setpriv", "util-linux")):
+            if shutil.which(needed) is None:
+                raise MissingToolError(needed, package_of)
         with log.open("ab") as output:
-            try:
-                self._popen = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=cwd,
-                    env=env,
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                raise MissingToolError("setpriv", "util-linux") from error
+            self._popen = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+            )
         self.pid = self._popen.pid
         self.program = program
-        self.package = package
 
     @property
     def returncode(self) -> int | None:
@@ -60,7 +61,7 @@ class Child:
     def running(self) -> bool:
         return self.returncode is None
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the program and everything it started in its session."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
@@ -92,7 +93,7 @@ class Child:
         @return: the exit status of the program.
         """
         deadline = time.monotonic() + 5
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         status = self._popen.wait(5)
         while time.monotonic() < deadline:  # the rest of the group is reaped by its new parent
             try:
