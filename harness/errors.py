@@ -51,6 +51,10 @@ class ImageError(InfrastructureError):
     """A router image could not be built, or what is in the cache is damaged."""
 
 
+class ResultError(InfrastructureError):
+    """A saved result of a run that can't be read."""
+
+
 class BootError(HarnessError):
     """The machine ran but the router never came up on it."""
 

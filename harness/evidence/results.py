@@ -1,0 +1,211 @@
+"""What a run found out, as data: the content of `result.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ResultError
+
+SCHEMA = 1
+
+
+class Verdict(StrEnum):
+    """How one test ended on one device."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    BOOT = "error: boot"
+    INFRASTRUCTURE = "error: infrastructure"
+    NOT_APPLICABLE = "not applicable"
+
+    @property
+    def is_error(self) -> bool:
+        """Nothing was learned about the device under test."""
+        return self in (Verdict.BOOT, Verdict.INFRASTRUCTURE)
+
+
+class RunVerdict(StrEnum):
+    """How a run ended as a whole."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """A device that the run was asked for.
+
+    @param facts: what it was made of: image key, kernel, QEMU, accelerator, Python, the hash of
+        the library's wheel.
+    """
+
+    name: str
+    arch: str
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvidenceFile:
+    """A file that a test left.
+
+    @param path: relative to the report's folder, with forward slashes.
+    @param tail: its last lines.
+    """
+
+    name: str
+    path: str
+    tail: str = ""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A time that a test measured.
+
+    @param name: what it took that long to do, a verb: `rejoin`.
+    @param fault: after what: `router restarted`.
+    """
+
+    name: str
+    seconds: float
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One test on one device.
+
+    @param id: pytest's name of it, without the device.
+    @param title: the first line of its docstring.
+    @param message: one line that says what went wrong, or why it does not apply.
+    @param details: longer text: a traceback, what an error shows as evidence.
+    """
+
+    __test__ = False  # pytest collects by the name
+
+    id: str
+    suite: str
+    title: str
+    device: str
+    verdict: Verdict
+    seconds: float
+    message: str = ""
+    details: str = ""
+    evidence: tuple[EvidenceFile, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A whole run.
+
+    @param started: seconds since the epoch, as `finished`.
+    @param versions: of everything on the host that took part: name to version or hash.
+    @param host: the machine it ran on: name to value.
+    @param problem: why the run as a whole can't be trusted, such as "interrupted"; else empty.
+    """
+
+    started: float
+    finished: float
+    command: str
+    verdict: RunVerdict
+    devices: tuple[DeviceInfo, ...]
+    versions: dict[str, str]
+    tests: tuple[TestResult, ...]
+    host: dict[str, str]
+    problem: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What a person says of it: "38 tests on 2 devices: 74 passed, 2 failed"."""
+        tests = _counted(len({test.id for test in self.tests}), "test")
+        where = f"{tests} on {_counted(len(self.devices), 'device')}"
+        counts = Counter(test.verdict for test in self.tests)
+        found = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+        return f"{where}: {', '.join(found) or 'nothing ran'}"
+
+    def to_json(self) -> str:
+        """@return: the text of `result.json`."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunResult:
+        """@raise ResultError: it is not a result, or one of another schema."""
+        try:
+            data = json.loads(text)
+            schema = data.pop("schema")
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ResultError("this is not the result of a run") from error
+        if schema != SCHEMA:
+            raise ResultError(
+                f"the result has schema {schema!r}, this harness reads {SCHEMA}",
+                hint="read it with the version of the harness that wrote it",
+            )
+        try:
+            return cls(
+                **data
+                | {
+                    "verdict": RunVerdict(data["verdict"]),
+                    "devices": tuple(DeviceInfo(**device) for device in data["devices"]),
+                    "tests": tuple(_test(test) for test in data["tests"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(f"the result is damaged: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Write `result.json`, whole or not at all."""
+        write_text(path, self.to_json())
+
+
+def run_verdict(
+    devices: Iterable[DeviceInfo], tests: Sequence[TestResult], problem: str = ""
+) -> RunVerdict:
+    """The verdict of a run: passed only if something passed on every device and nothing is wrong.
+
+    @param problem: as in L{RunResult}.
+    """
+    verdicts = {test.verdict for test in tests}
+    if Verdict.FAILED in verdicts:
+        return RunVerdict.FAILED
+    proven = {test.device for test in tests if test.verdict is Verdict.PASSED}
+    wanted = {device.name for device in devices}
+    if problem or any(verdict.is_error for verdict in verdicts) or not wanted or wanted - proven:
+        return RunVerdict.ERROR
+    return RunVerdict.PASSED
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file at once, so that a reader never sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _test(data: dict[str, Any]) -> TestResult:
+    return TestResult(
+        **data
+        | {
+            "verdict": Verdict(data["verdict"]),
+            "evidence": tuple(EvidenceFile(**item) for item in data["evidence"]),
+            "measurements": tuple(Measurement(**item) for item in data["measurements"]),
+        }
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
