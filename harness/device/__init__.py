@@ -1,0 +1,52 @@
+"""The kinds of device that suites run on, a module each; none knows another.
+
+A kind is a class derived from `harness.device.base.Device` and an entry in `KINDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.device.base import Device
+from harness.errors import InfrastructureError
+from harness.evidence.timeline import Timeline
+
+__all__ = ["KINDS", "Device", "create", "kind_class"]
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "process": "harness.device.process:ProcessDevice",
+        "qemu-x86_64": "harness.device.qemu:QemuX86Device",
+        "qemu-aarch64": "harness.device.qemu:QemuArmDevice",
+    }
+)
+
+
+def kind_class(kind: str) -> type[Device]:
+    """The class of a kind of device.
+
+    @raise InfrastructureError: there is no such kind.
+    """
+    try:
+        module, _, name = KINDS[kind].partition(":")
+    except KeyError:
+        raise InfrastructureError(
+            f"no device of kind {kind!r}", hint=f"there are: {', '.join(KINDS)}"
+        ) from None
+    found: type[Device] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def create(
+    kind: str, folder: Path, timeline: Timeline, config: Mapping[str, bytes] | None = None
+) -> Device:
+    """A new device of its own identity, not started yet.
+
+    @param folder: where everything it leaves is kept; made here.
+    @param config: files for the configuration home of its daemon, by name.
+    """
+    folder.mkdir(mode=0o700, parents=True)
+    return kind_class(kind)(folder, timeline, config or {})

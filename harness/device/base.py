@@ -1,0 +1,187 @@
+"""What every device is to a suite: one small class, and the words that tests use."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+from harness.errors import CommandError, InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.fault.clock import Clock
+from harness.fault.link import Link
+from harness.fault.power import Power
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended on a device."""
+
+    command: str
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Its standard output, decoded."""
+        return self.stdout.decode(errors="replace")
+
+
+class Device(ABC):
+    """A router under test: it runs the daemon, has a management and a wan network, and suffers.
+
+    A kind of device implements the abstract methods and sets the faults that it can suffer. The
+    machine itself failing (QEMU dies, mgmt is silent) is an `InfrastructureError`; a router that
+    never comes up is a `BootError`; a router that does the wrong thing is a `DeviceError`.
+
+    @param folder: where everything it leaves is kept.
+    @param config: files for the configuration home, by name, present before the first boot.
+    """
+
+    kind: ClassVar[str]
+    capabilities: ClassVar[frozenset[str]]
+    """What `@pytest.mark.needs` may ask for: names of faults, and `rootfs` where the whole
+    system is the router's own."""
+
+    config_home: PurePosixPath
+    daemon_user: str
+    power: Power
+    clock: Clock
+
+    def __init__(self, folder: Path, timeline: Timeline, config: Mapping[str, bytes]) -> None:
+        self.folder = folder
+        self.timeline = timeline
+        self.config = dict(config)
+        self.name = f"{self.kind}-{folder.name}"
+        self.links: dict[str, Link] = {}
+
+    # -- what a kind implements
+
+    @abstractmethod
+    def start(self) -> None:
+        """Power it on for the first time; returns when it has booted and takes commands.
+
+        @raise BootError: it does not come up.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it and free all it holds; its folder stays. May be called twice."""
+
+    @abstractmethod
+    def run(self, command: str, timeout: float = 60) -> Completed:
+        """Run a shell command as the administrator, over mgmt, whatever its exit status.
+
+        @raise InfrastructureError: no answer within `timeout` seconds.
+        """
+
+    @abstractmethod
+    def write(self, path: PurePosixPath | str, data: bytes, mode: int = 0o644) -> None:
+        """Replace a file; it belongs to the administrator."""
+
+    @abstractmethod
+    def read(self, path: PurePosixPath | str) -> bytes:
+        """The content of a file.
+
+        @raise CommandError: it can't be read.
+        """
+
+    @abstractmethod
+    def wan(self, port: int) -> tuple[str, int]:
+        """The address at which the device reaches, over wan, a loopback port of this machine."""
+
+    @abstractmethod
+    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+        """Start or stop the daemon the way the router's init does."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """@raise InfrastructureError: the machine died without being asked to."""
+
+    @abstractmethod
+    def evidence(self) -> dict[str, str]:
+        """What it leaves for a reader, as text by name: console, logs."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """What it is made of, for the report: image, kernel, emulator and their hashes."""
+
+    # -- the words of a test
+
+    def succeed(self, command: str, timeout: float = 60) -> str:
+        """Run a command that must exit 0.
+
+        @return: its standard output.
+        @raise CommandError: it exits otherwise.
+        """
+        done = self.run(command, timeout)
+        if done.status != 0:
+            raise CommandError(
+                f"`{command}` exited {done.status}",
+                device=self.name,
+                evidence=(done.stdout + done.stderr).decode(errors="replace")[-2000:],
+            )
+        return done.text
+
+    def fail(self, command: str, timeout: float = 60) -> str:
+        """Run a command that must not exit 0.
+
+        @return: its standard output and standard error.
+        @raise CommandError: it exits 0.
+        """
+        done = self.run(command, timeout)
+        if done.status == 0:
+            raise CommandError(f"`{command}` succeeded unexpectedly", device=self.name)
+        return (done.stdout + done.stderr).decode(errors="replace")
+
+    def wait_until_succeeds(self, command: str, timeout: float = 60) -> str:
+        """Run a command again and again until it exits 0.
+
+        @return: its standard output then.
+        @raise CommandError: it still fails after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            done = self.run(command, max(1.0, deadline - time.monotonic()))
+            if done.status == 0:
+                return done.text
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"`{command}` still exits {done.status} after {timeout:g} s",
+                    device=self.name,
+                    evidence=(done.stdout + done.stderr).decode(errors="replace")[-2000:],
+                )
+            time.sleep(0.2)
+
+    def crash(self) -> None:
+        """Take the power away without warning."""
+        self.power.cut()
+
+    def link(self, name: str) -> Link:
+        """The cable of a network.
+
+        @raise InfrastructureError: it has no such cable, or none that can be unplugged.
+        """
+        try:
+            return self.links[name]
+        except KeyError:
+            raise InfrastructureError(f"has no cable {name!r}", device=self.name) from None
+
+    def provision(self, pdid: str, router: str, token: str) -> None:
+        """Give the device an identity by hand, the way an administrator does.
+
+        @param router: WebSocket URL of the router, as the device reaches it.
+        @raise CommandError: the daemon's command refuses.
+        """
+        token_file = self.config_home / ".token"
+        self.write(token_file, token.encode(), mode=0o600)
+        words = ["paradropd", "provision", "--pdid", pdid, "--router", router]
+        try:
+            self.succeed(shlex.join([*words, "--token-file", str(token_file)]))
+        finally:
+            self.run(f"rm -f {token_file}")

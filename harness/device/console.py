@@ -1,0 +1,78 @@
+"""The serial console of a machine: read, waited on and written to, out of band."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+
+from harness.errors import BootError, InfrastructureError
+
+
+class Console:
+    """Connected to the Unix socket of a serial port; its machine also logs to `log`.
+
+    @param device: name for errors.
+    """
+
+    def __init__(self, device: str, path: Path, log: Path) -> None:
+        self._device = device
+        self.log = log
+        self._text = ""
+        self._closed = False
+        self._news = threading.Condition()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise InfrastructureError(f"no console at {path}: {error}", device=device) from error
+        threading.Thread(target=self._read, name=f"console-{device}", daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._socket.recv(65536):
+                with self._news:
+                    self._text += data.decode(errors="replace")
+                    self._news.notify_all()
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+    def wait_for(self, pattern: str, timeout: float = 60) -> re.Match[str]:
+        """Wait until what was printed since the machine started matches a regular expression.
+
+        @raise BootError: nothing matched in `timeout` seconds, or the machine ended.
+        """
+        wanted = re.compile(pattern)
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while (found := wanted.search(self._text)) is None:
+                left = deadline - time.monotonic()
+                if self._closed or left <= 0:
+                    why = "the machine ended" if self._closed else f"{timeout:g} s passed"
+                    raise BootError(
+                        f"{why} before the console showed {pattern!r}",
+                        device=self._device,
+                        evidence=self.tail() or "the console printed nothing",
+                    )
+                self._news.wait(left)
+        return found
+
+    def send(self, text: str) -> None:
+        """Type on the console."""
+        self._socket.sendall(text.encode())
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines printed, of this boot and earlier ones."""
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

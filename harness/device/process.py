@@ -1,0 +1,137 @@
+"""The embedded default: the daemon as a process in a folder of its own, seconds to a verdict."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+import paradrop
+from harness.child import Child
+from harness.device.base import Completed, Device
+from harness.device.proxy import Relay
+from harness.errors import CommandError, DeviceError, InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.fault.link import Link
+from harness.fault.power import Power
+
+
+class ProcessDevice(Device):
+    """Runs the daemon of this very environment; its wan is a relay that can go silent."""
+
+    kind: ClassVar[str] = "process"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"link", "power"})
+
+    def __init__(self, folder: Path, timeline: Timeline, config: Mapping[str, bytes]) -> None:
+        super().__init__(folder, timeline, config)
+        self._home = folder / "etc"
+        self.config_home = PurePosixPath(self._home)
+        self.daemon_user = getpass.getuser()
+        self._log = folder / "console.log"
+        self._child: Child | None = None
+        self._relays: dict[int, Relay] = {}
+        self.links = {"wan": Link(self.name, "wan", self._switch, timeline)}
+        self.power = Power(self.name, self._cut, lambda: self.daemon("start"), timeline)
+        self._environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "CONFIG_HOME_DIR": f"{self._home}/",
+            "RUNTIME_HOME_DIR": f"{folder / 'run'}/",
+        }
+
+    def start(self) -> None:
+        self._home.mkdir(mode=0o750)
+        (self.folder / "run").mkdir(mode=0o755)
+        for name, data in self.config.items():
+            self.write(self.config_home / name, data, mode=0o600)
+        self.daemon("start")
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            self._child = None
+        for relay in self._relays.values():
+            relay.close()
+        self._relays.clear()
+
+    def run(self, command: str, timeout: float = 60) -> Completed:
+        shell = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "sh", "-c", command],
+            cwd=self._home,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            output, errors = shell.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(shell.pid, signal.SIGKILL)
+            shell.communicate()
+            raise InfrastructureError(
+                f"`{command[:200]}`: no end within {timeout:g} s", device=self.name
+            ) from error
+        return Completed(command, shell.returncode, output, errors)
+
+    def write(self, path: PurePosixPath | str, data: bytes, mode: int = 0o644) -> None:
+        target = Path(path)
+        target.touch(mode=mode)
+        target.chmod(mode)
+        target.write_bytes(data)
+
+    def read(self, path: PurePosixPath | str) -> bytes:
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise CommandError(f"can't read {path}: {error}", device=self.name) from error
+
+    def wan(self, port: int) -> tuple[str, int]:
+        if port not in self._relays:
+            self._relays[port] = Relay(port)
+        return "127.0.0.1", self._relays[port].port
+
+    def _switch(self, plugged: bool) -> None:
+        for relay in self._relays.values():
+            relay.switch(plugged)
+
+    def _cut(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+        if action != "start" and self._child is not None:
+            status = self._child.terminate()
+            self._child = None
+            if status != 0:
+                raise DeviceError(f"the daemon's stop exited {status}", device=self.name)
+        if action != "stop" and self._child is None:
+            self._child = Child(
+                [sys.executable, "-m", "paradrop"],
+                self._log,
+                cwd=self._home,
+                env=self._environment,
+            )
+
+    def check(self) -> None:
+        if self._child is not None and not self._child.running:
+            raise DeviceError(
+                f"the daemon ended by itself, status {self._child.returncode}",
+                device=self.name,
+                evidence=self._child.tail(),
+            )
+
+    def evidence(self) -> dict[str, str]:
+        found = {"console": self._log, "daemon log": self._home / "logs" / "log"}
+        return {
+            name: path.read_text(errors="replace") for name, path in found.items() if path.exists()
+        }
+
+    def facts(self) -> dict[str, str]:
+        return {"paradrop": paradrop.__version__, "python": sys.version.split()[0]}

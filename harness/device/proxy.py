@@ -1,0 +1,82 @@
+"""The wan cable of a device that is only a process: a TCP relay that can go silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from harness.device import loop
+
+
+class Relay:
+    """Relays 127.0.0.1:`port` to another loopback port, byte for byte.
+
+    Unplugged, it keeps every connection open and passes nothing, as a pulled cable does: no end
+    is told, and what was under way arrives after the cable is back.
+
+    @param target: the loopback port that it leads to.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._connections: set[asyncio.Task[None]] = set()
+        self.port: int = loop.run(self._listen(), 10)
+
+    async def _listen(self) -> int:
+        self._plugged = asyncio.Event()
+        self._plugged.set()
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def switch(self, plugged: bool) -> None:
+        async def switch() -> None:
+            if plugged:
+                self._plugged.set()
+            else:
+                self._plugged.clear()
+
+        loop.run(switch(), 10)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._plugged.wait()
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                pumps = [
+                    asyncio.create_task(self._pump(reader, far_writer)),
+                    asyncio.create_task(self._pump(far_reader, writer)),
+                ]
+                try:
+                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for pump in pumps:
+                        pump.cancel()
+                    await asyncio.gather(*pumps, return_exceptions=True)
+            finally:
+                far_writer.close()
+        except OSError:
+            pass  # nobody listens there: the near end sees its connection closed
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._plugged.wait()
+                writer.write(data)
+                await writer.drain()
+        await self._plugged.wait()
+
+    def close(self) -> None:
+        async def close() -> None:
+            self._server.close()
+            for task in set(self._connections):
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+        loop.run(close(), 10)

@@ -1,0 +1,290 @@
+"""Emulated routers: an image in QEMU, with a mgmt and a wan network, console, power and cable."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import secrets
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
+
+from harness import image
+from harness.child import Child
+from harness.device import accel
+from harness.device.base import Completed, Device
+from harness.device.console import Console
+from harness.device.qmp import Monitor
+from harness.device.ssh import ClientKey, Ssh
+from harness.errors import BootError, CommandError, InfrastructureError, MissingToolError
+from harness.evidence.timeline import Timeline
+from harness.fault.clock import Clock
+from harness.fault.link import Link
+from harness.fault.power import Power
+
+MEMORY_MIB = 256
+BOOT_SECONDS = 120
+"""Far above what a boot takes on two busy cores in software emulation (about 10 s)."""
+
+WAN_HOST = "10.0.3.2"
+"""What QEMU's user-mode network maps to the loopback of this machine."""
+
+
+class QemuDevice(Device):
+    """A router image on a machine of its own.
+
+    @ivar console: its serial console.
+    @ivar ssh_config: file for `ssh -F`, for people.
+    """
+
+    capabilities: ClassVar[frozenset[str]] = frozenset({"link", "power", "clock", "rootfs"})
+    arch: ClassVar[str]
+    console: Console
+
+    def __init__(self, folder: Path, timeline: Timeline, config: Mapping[str, bytes]) -> None:
+        super().__init__(folder, timeline, config)
+        self.config_home = PurePosixPath("/etc/paradrop")
+        self.daemon_user = "paradrop"
+        self.image = image.build(self.arch)
+        self._architecture = image.ARCHITECTURES[self.arch]
+        self._program = self._architecture.qemu
+        self._key = ClientKey.generate()
+        self._disk = folder / "state.ext4"
+        self._host_key = ""
+        self._child: Child | None = None
+        self._monitor: Monitor | None = None
+        self._ssh: Ssh | None = None
+        self.ssh_config = folder / "ssh_config"
+        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
+        self.power = Power(self.name, self._cut, self._power_on, timeline)
+        self.clock = Clock(self.name, self.succeed, timeline)
+
+    # -- power
+
+    def start(self) -> None:
+        self._host_key = image.state_disk(
+            self._disk,
+            hostname=self.name.replace("_", "-"),
+            authorized_key=self._key.public,
+            config=self.config,
+        )
+        self._power_on()
+
+    @functools.cached_property
+    def accelerator(self) -> accel.Accelerator:
+        return accel.choose(
+            self.arch, self._program, self.image.kernel, image.cache_folder() / "accelerators"
+        )
+
+    def _command(self, monitor: Monitor) -> list[str]:
+        machine = self._architecture
+        mac = secrets.token_bytes(2).hex(":")
+        command = [self._program, *machine.machine, "-accel", self.accelerator.option]
+        command += ["-cpu", "host" if self.accelerator.name == "kvm" else machine.cpu]
+        command += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-user-config"]
+        command += ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initramfs)]
+        command += ["-append", machine.command_line]
+        for slot, (path, options) in enumerate(
+            (
+                (self.image.root, "readonly=on"),
+                (self._disk, "readonly=off"),
+                (self.image.library, "readonly=on"),
+            ),
+            start=4,
+        ):
+            disk = f"disk{slot}"
+            command += ["-drive", f"if=none,id={disk},format=raw,{options},file={_escape(path)}"]
+            command += ["-device", f"virtio-blk-pci,drive={disk},addr={slot:#x}"]
+        command += [
+            "-netdev",
+            "user,id=mgmt,net=10.0.2.0/24,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",
+        ]
+        command += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,mac=52:54:00:02:{mac}"]
+        command += ["-netdev", f"user,id=wan,net=10.0.3.0/24,host={WAN_HOST}"]
+        command += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac=52:54:00:03:{mac}"]
+        command += [
+            "-object",
+            f"filter-dump,id=wan-packets,netdev=wan,file={_escape(self.folder / 'wan.pcap')}",
+        ]
+        command += ["-device", "virtio-rng-pci,addr=0x7"]
+        command += [
+            "-chardev",
+            f"socket,id=console,path={_escape(self.folder / 'console.sock')},"
+            f"server=on,wait=off,logfile={_escape(self.folder / 'console.log')},"
+            "logappend=on",
+            "-serial",
+            "chardev:console",
+        ]
+        return command + monitor.option
+
+    def _power_on(self) -> None:
+        if shutil.which(self._program) is None:
+            raise MissingToolError(self._program, self._architecture.qemu_package)
+        monitor = Monitor(self.name, self.folder / "qmp.sock", self._on_event)
+        try:
+            self._child = Child(self._command(monitor), self.folder / "qemu.log")
+            self.timeline.record(self.name, "power on", pid=self._child.pid)
+            try:
+                monitor.accept(timeout=30)
+            except InfrastructureError:
+                self.check()
+                raise
+        except BaseException:
+            monitor.close()
+            self._kill()
+            raise
+        self._monitor = monitor
+        self.console = Console(self.name, self.folder / "console.sock", self.folder / "console.log")
+        try:
+            self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
+        except BootError:
+            self.check()
+            raise
+        forwarded = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", self._qmp_usernet())
+        if forwarded is None:
+            raise InfrastructureError("QEMU forwards no port for mgmt", device=self.name)
+        self._ssh = Ssh(self.name, int(forwarded[1]), self._key, self._host_key)
+        self._write_ssh_config(self._ssh.port)
+        self.timeline.record(self.name, "booted")
+
+    def _qmp_usernet(self) -> str:
+        assert self._monitor is not None
+        return self._monitor.human("info usernet")
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        self.timeline.record(self.name, f"QMP {event['event']}", **event.get("data", {}))
+
+    def _cut(self) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._ssh is not None:
+            self._ssh.close()
+            self._ssh = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
+            self.console.close()
+
+    def close(self) -> None:
+        self._kill()
+
+    def check(self) -> None:
+        if self._child is not None and not self._child.running:
+            status, stderr = self._child.returncode, self._child.tail()
+            console = self.folder / "console.log"
+            last = (
+                console.read_text(errors="replace").splitlines()[-20:] if console.exists() else []
+            )
+            self._child = None
+            raise InfrastructureError(
+                f"QEMU ended by itself, status {status}",
+                device=self.name,
+                evidence=f"{stderr}\n-- console --\n" + ("\n".join(last) or "printed nothing"),
+            )
+
+    # -- link
+
+    def _set_link(self, up: bool) -> None:
+        if self._monitor is None:
+            raise InfrastructureError("is powered off", device=self.name)
+        self._monitor.execute("set_link", name="wan", up=up)
+
+    def wan(self, port: int) -> tuple[str, int]:
+        return WAN_HOST, port
+
+    # -- mgmt
+
+    def run(self, command: str, timeout: float = 60) -> Completed:
+        return self._mgmt(command, timeout)
+
+    def _mgmt(self, command: str, timeout: float = 60, stdin: bytes = b"") -> Completed:
+        self.check()
+        if self._ssh is None:
+            raise InfrastructureError("is powered off", device=self.name)
+        try:
+            return self._ssh.run(command, timeout, stdin)
+        except InfrastructureError:
+            self.check()
+            raise
+
+    def write(self, path: PurePosixPath | str, data: bytes, mode: int = 0o644) -> None:
+        target = shlex.quote(str(path))
+        command = f"umask 077 && cat > {target} && chmod {mode:o} {target}"
+        done = self._mgmt(command, stdin=data)
+        if done.status != 0:
+            raise CommandError(
+                f"can't write {path}", device=self.name, evidence=done.stderr.decode()
+            )
+
+    def read(self, path: PurePosixPath | str) -> bytes:
+        done = self._mgmt(f"cat {shlex.quote(str(path))}")
+        if done.status != 0:
+            raise CommandError(
+                f"can't read {path}", device=self.name, evidence=done.stderr.decode()
+            )
+        return done.stdout
+
+    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+        self.succeed(f"/etc/init.d/paradrop {action}")
+
+    def _write_ssh_config(self, port: int) -> None:
+        key, known = self.folder / "ssh_key", self.folder / "known_hosts"
+        for path, data in ((key, self._key.private), (known, self._host_line(port))):
+            path.touch(mode=0o600)
+            path.write_bytes(data)
+        self.ssh_config.write_text(
+            f"Host router\n  HostName 127.0.0.1\n  Port {port}\n  User root\n"
+            f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
+            "  StrictHostKeyChecking yes\n"
+        )
+
+    def _host_line(self, port: int) -> bytes:
+        return f"[127.0.0.1]:{port} {self._host_key}\n".encode()
+
+    # -- evidence
+
+    def evidence(self) -> dict[str, str]:
+        files = {"console": self.folder / "console.log", "QEMU": self.folder / "qemu.log"}
+        found = {
+            name: path.read_text(errors="replace") for name, path in files.items() if path.exists()
+        }
+        if self._ssh is not None:
+            try:
+                found["daemon log"] = self.read(self.config_home / "logs" / "log").decode(
+                    errors="replace"
+                )
+            except (InfrastructureError, CommandError) as error:
+                found["daemon log"] = f"could not be read: {error}"
+        return found
+
+    def facts(self) -> dict[str, str]:
+        version = subprocess.run([self._program, "--version"], capture_output=True, text=True)
+        return {
+            "QEMU": version.stdout.partition("\n")[0],
+            "accelerator": f"{self.accelerator.option} ({self.accelerator.why})",
+            "image": self.image.key,
+            **self.image.facts(),
+        }
+
+
+def _escape(path: Path) -> str:
+    """A path as QEMU's option parser reads it back (a comma is doubled)."""
+    return os.fspath(path).replace(",", ",,")
+
+
+class QemuX86Device(QemuDevice):
+    kind: ClassVar[str] = "qemu-x86_64"
+    arch: ClassVar[str] = "x86_64"
+
+
+class QemuArmDevice(QemuDevice):
+    kind: ClassVar[str] = "qemu-aarch64"
+    arch: ClassVar[str] = "aarch64"

@@ -1,0 +1,127 @@
+"""Commands and files over SSH, with the host key pinned and a key made for this one device."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import paramiko
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness.device.base import Completed
+from harness.errors import InfrastructureError
+
+
+@dataclass(frozen=True)
+class ClientKey:
+    """An Ed25519 key pair in OpenSSH's formats."""
+
+    private: bytes
+    public: str
+
+    @classmethod
+    def generate(cls) -> ClientKey:
+        key = Ed25519PrivateKey.generate()
+        return cls(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.OpenSSH,
+                serialization.NoEncryption(),
+            ),
+            key.public_key()
+            .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+            .decode(),
+        )
+
+
+class Ssh:
+    """One connection as root, made when it is first needed and again when it broke.
+
+    @param device: name for errors.
+    @param port: on 127.0.0.1.
+    @param host_key: the only key that the device may show, a line of OpenSSH's public format.
+    """
+
+    def __init__(self, device: str, port: int, key: ClientKey, host_key: str) -> None:
+        self._device = device
+        self.port = port
+        self._key = paramiko.Ed25519Key.from_private_key(io.StringIO(key.private.decode()))
+        kind, encoded = host_key.split()[:2]
+        self._host_key = paramiko.PKey.from_type_string(kind, base64.b64decode(encoded))
+        self._transport: paramiko.Transport | None = None
+        self._lock = threading.Lock()
+
+    def _connected(self, timeout: float) -> paramiko.Transport:
+        with self._lock:
+            if self._transport is not None and self._transport.is_active():
+                return self._transport
+            link = socket.create_connection(("127.0.0.1", self.port), timeout)
+            transport = paramiko.Transport(link)
+            transport.banner_timeout = timeout
+            transport.auth_timeout = timeout
+            try:
+                transport.connect(hostkey=self._host_key, username="root", pkey=self._key)
+            except BaseException:
+                transport.close()
+                raise
+            self._transport = transport
+            return transport
+
+    def run(self, command: str, timeout: float, stdin: bytes = b"") -> Completed:
+        """Run a shell command.
+
+        @raise InfrastructureError: no connection, or no end of it within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            channel = self._connected(timeout).open_session(timeout=timeout)
+            with contextlib.closing(channel):
+                channel.exec_command(command)
+                channel.sendall(stdin)
+                channel.shutdown_write()
+                output: list[bytes] = []
+                errors: list[bytes] = []
+                # stderr is collected beside stdout, or a full window of one would block both
+                reader = threading.Thread(
+                    target=self._collect, args=(channel.makefile_stderr("rb"), errors), daemon=True
+                )
+                reader.start()
+                channel.settimeout(max(0.1, deadline - time.monotonic()))
+                self._collect(channel.makefile("rb"), output)
+                reader.join(max(0.1, deadline - time.monotonic()))
+                if not channel.status_event.wait(max(0.1, deadline - time.monotonic())):
+                    raise TimeoutError
+                status = channel.recv_exit_status()
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self.close()
+            timed_out = isinstance(error, TimeoutError)
+            why = (
+                f"no end within {timeout:g} s" if timed_out else str(error) or type(error).__name__
+            )
+            raise InfrastructureError(
+                f"`{command[:200]}` over mgmt: {why}", device=self._device
+            ) from (error)
+        if status == -1:
+            self.close()
+            raise InfrastructureError(
+                f"`{command[:200]}` over mgmt: the connection broke", device=self._device
+            )
+        return Completed(command, status, b"".join(output), b"".join(errors))
+
+    @staticmethod
+    def _collect(stream: paramiko.ChannelFile, chunks: list[bytes]) -> None:
+        while chunk := stream.read(65536):
+            chunks.append(chunk)
+
+    def close(self) -> None:
+        """Drop the connection; the next command makes a new one."""
+        with self._lock:
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
