@@ -31,6 +31,12 @@ class Verdict(StrEnum):
         """Nothing was learned about the device under test."""
         return self in (Verdict.BOOT, Verdict.INFRASTRUCTURE)
 
+    @property
+    def words(self) -> str:
+        """As people say it: "boot error"."""
+        kind, _, of = self.partition(": ")
+        return f"{of} {kind}" if of else kind
+
 
 class RunVerdict(StrEnum):
     """How a run ended as a whole."""
@@ -125,11 +131,11 @@ class RunResult:
 
     @property
     def sentence(self) -> str:
-        """What a person says of it: "38 tests on 2 devices: 74 passed, 2 failed"."""
+        """What a person says of it: "38 tests on 2 devices: 74 passed, 1 failed, 1 boot error"."""
         tests = _counted(len({test.id for test in self.tests}), "test")
         where = f"{tests} on {_counted(len(self.devices), 'device')}"
         counts = Counter(test.verdict for test in self.tests)
-        found = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+        found = [f"{counts[verdict]} {verdict.words}" for verdict in Verdict if counts[verdict]]
         return f"{where}: {', '.join(found) or 'nothing ran'}"
 
     def to_json(self) -> str:

@@ -16,6 +16,7 @@ class Line:
     """
 
     id: str
+    function: str
     title: str
     cells: tuple[tuple[TestResult, ...], ...]
 
@@ -36,6 +37,7 @@ def grid(result: RunResult) -> dict[str, list[Line]]:
         suite: [
             Line(
                 id,
+                id.rpartition("::")[2],
                 _title(results[0]),
                 tuple(tuple(r for r in results if r.device == name) for name in names),
             )

@@ -16,11 +16,11 @@ SLOWEST = 10
 
 # A class for the colour, a symbol and a word: no verdict is told by its colour alone.
 MARKS = {
-    Verdict.PASSED: ("passed", "\u2713", "passed"),
-    Verdict.FAILED: ("failed", "\u2717", "failed"),
-    Verdict.BOOT: ("error", "!", "boot error"),
-    Verdict.INFRASTRUCTURE: ("error", "!", "infrastructure error"),
-    Verdict.NOT_APPLICABLE: ("other", "\u2013", "not applicable"),
+    Verdict.PASSED: ("passed", "\u2713"),
+    Verdict.FAILED: ("failed", "\u2717"),
+    Verdict.BOOT: ("error", "!"),
+    Verdict.INFRASTRUCTURE: ("error", "!"),
+    Verdict.NOT_APPLICABLE: ("other", "\u2013"),
 }
 RUN_MARKS = {
     RunVerdict.PASSED: ("passed", "\u2713", "Passed"),

@@ -69,7 +69,7 @@ class Axis:
             step = _round_step((high or 1.0) / (TICKS - 1))
             inside = [step * number for number in range(math.ceil((high or 1.0) / step) + 1)]
             self._low, self._high = 0.0, inside[-1]
-        self.ticks = tuple((self.place(tick), duration(tick)) for tick in inside)
+        self.ticks = tuple((self.place(tick), f"{tick:g} s") for tick in inside)
 
     def place(self, seconds: float) -> float:
         value = math.log10(seconds) if self.logarithmic else seconds
@@ -92,7 +92,7 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     if seconds >= 10:
         return f"{seconds:.0f} s"
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
 
 
 def _plot(result: RunResult, name: str) -> Plot:

@@ -141,7 +141,7 @@ def test_the_sentence_counts_tests_devices_and_verdicts() -> None:
     assert run().sentence == "0 tests on 2 devices: nothing ran"
     assert (
         run(BOTH[0], ended(Verdict.BOOT, ARM)).sentence
-        == "1 test on 2 devices: 1 passed, 1 error: boot"
+        == "1 test on 2 devices: 1 passed, 1 boot error"
     )
 
 
