@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -60,7 +61,7 @@ def _runs_a_guest(qemu: str, kernel: Path) -> bool:
     command = [qemu, "-accel", "kvm", "-nodefaults", "-display", "none", "-no-reboot", "-m", "128"]
     command += ["-kernel", str(kernel), "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"]
     with tempfile.TemporaryFile() as console:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 [*command, "-serial", "stdio"],
                 stdin=subprocess.DEVNULL,
@@ -68,7 +69,5 @@ def _runs_a_guest(qemu: str, kernel: Path) -> bool:
                 stderr=subprocess.DEVNULL,
                 timeout=PROBE_SECONDS,
             )
-        except subprocess.TimeoutExpired:
-            pass
         console.seek(0)
         return b"Linux version" in console.read()

@@ -1,0 +1,38 @@
+# `make qualify`: build the images, run every suite on every architecture, write the report.
+# `make test`: lint, types, fast tests, a short look at both emulated routers.
+
+PYTHON ?= python3.11
+TOX := .tox/bootstrap/bin/tox
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+MISSING = $(shell for p in $$(grep -v '^\#' requirements/debian.txt); do \
+	dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q ^ii || echo $$p; done)
+
+.PHONY: qualify test packages lock
+
+qualify: packages $(TOX)
+	$(TOX) exec -q -e harness -- hil qualify
+
+test: packages $(TOX)
+	$(TOX) run -e harness
+
+packages:
+	@set -e; missing="$(MISSING)"; test -z "$$missing" || { \
+		echo "These Debian packages are missing and will be installed: $$missing"; \
+		$(AS_ROOT) apt-get update -q; \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -q -y --no-install-recommends $$missing; }
+
+$(TOX): requirements/tox.lock | packages
+	@echo "A Python environment for the harness is made in .venv and .tox"
+	$(PYTHON) -m venv --clear .tox/bootstrap
+	.tox/bootstrap/bin/pip install -q --no-deps --require-hashes -r requirements/tox.lock
+
+# Pins everything anew; needs uv. The device's pins come first: the host's have to agree with them.
+lock:
+	cd requirements && uv pip compile --python-platform linux --python-version 3.11 \
+		--generate-hashes --no-header -q ../pyproject.toml -o device.lock
+	cd requirements && uv pip compile --python-platform linux --python-version 3.11 \
+		--generate-hashes --no-header -q --extra harness --extra dev -c device.lock \
+		--override overrides.txt ../pyproject.toml -o harness.lock
+	echo tox | uv pip compile --python-platform linux --python-version 3.11 \
+		--generate-hashes --no-header -q - -o requirements/tox.lock

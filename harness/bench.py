@@ -1,0 +1,159 @@
+"""A test bench: a router node, an operator, and devices wired to them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import device as devices
+from harness.device import Device
+from harness.errors import DeviceError
+from harness.evidence.results import Measurement
+from harness.evidence.timeline import Timeline
+from harness.node import Node, Operator
+
+JOIN_SECONDS = 60
+"""How long a device that can reach its router may take to join: the longest delay of its retry."""
+
+STALE_SECONDS = 30
+"""How long the node may keep a session whose device is gone: its ping interval and time-out."""
+
+PROCEDURES = ("config", "logs", "status")
+"""What a joined device has registered, below `org.paradrop`."""
+
+
+@dataclass
+class Identity:
+    """Who a device is on the node. @param token: its secret; never shown."""
+
+    pdid: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Identity({self.pdid!r})"
+
+
+class Bench:
+    """Owns a node and the devices made with it; everything ends with `close`.
+
+    @param folder: a short path: Unix sockets are made below it (unix(7) allows 107 bytes).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.timeline = Timeline(folder / "timeline.jsonl")
+        self.measurements: list[Measurement] = []
+        self._numbers = itertools.count(1)
+        self._devices: list[Device] = []
+
+    @functools.cached_property
+    def node(self) -> Node:
+        """The crossbar node, started when it is first asked for."""
+        node = Node(self.folder / "node", self.timeline)
+        node.start()
+        return node
+
+    @functools.cached_property
+    def operator(self) -> Operator:
+        return self.node.operator()
+
+    def device(self, kind: str) -> Device:
+        """A new device, booted, its daemon running and not provisioned."""
+        folder = self.folder / f"{kind}-{next(self._numbers)}"
+        config = {"ca.pem": self.node.ca_pem}
+        device = devices.create(kind, folder, self.timeline, config)
+        self._devices.append(device)
+        try:
+            device.start()
+        except BaseException:
+            device.close()
+            raise
+        return device
+
+    def router_url(self, device: Device, *, tls: bool = True) -> str:
+        """The node's address as the device reaches it over wan."""
+        host, port = device.wan(self.node.tls_port if tls else self.node.port)
+        return self.node.url(host, port, tls)
+
+    def provision(self, device: Device) -> Identity:
+        """Enrol a new identity and give it to the device by hand; returns when it has joined."""
+        pdid = f"pd-{secrets.token_hex(4)}"
+        identity = Identity(pdid, self.node.enroll(pdid))
+        device.provision(pdid, self.router_url(device), identity.token)
+        self.operator.wait_joined(pdid, JOIN_SECONDS)
+        return identity
+
+    def assert_healthy(self, pdid: str) -> None:
+        """The device answers, all it offers is registered, and it has exactly one session.
+
+        @raise DeviceError: otherwise.
+        """
+        status = self.operator.status(pdid)
+        deadline = time.monotonic() + STALE_SECONDS
+        while (sessions := self.operator.sessions(pdid)) != [status["session"]]:
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"{pdid} answers from session {status['session']}, the router has {sessions}"
+                )
+            time.sleep(0.2)
+            status = self.operator.status(pdid)
+        wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
+        registered = sorted(self.operator.registrations(pdid))
+        if registered != wanted:
+            raise DeviceError(f"{pdid} has registered {registered}, not {wanted}")
+
+    @contextmanager
+    def rejoins(self, pdid: str, after: str, within: float = JOIN_SECONDS) -> Iterator[None]:
+        """The device loses its session in the block, and is back, healthy, soon after its end.
+
+        What it took from the end of the block to the new session is kept as a measurement.
+
+        @param after: what happens in the block, for the report: `router killed`.
+        @param within: seconds.
+        """
+        before = self.operator.sessions(pdid)
+        yield
+        mended = time.monotonic()
+        session = self.operator.wait_joined(pdid, within, not_in=before)
+        seconds = time.monotonic() - mended
+        self.measurements.append(Measurement("rejoin", round(seconds, 3), after))
+        self.timeline.record("bench", "rejoined", pdid=pdid, session=session, after=after)
+        self.assert_healthy(pdid)
+
+    def check(self) -> None:
+        """@raise HarnessError: QEMU or crossbar died without being asked to."""
+        for device in self._devices:
+            device.check()
+        if "node" in self.__dict__:
+            self.node.check()
+
+    def evidence(self, device: Device | None) -> dict[str, str]:
+        """What there is to read about the last test, by name."""
+        found = device.evidence() if device is not None else {}
+        if self.node.log.exists():
+            found["crossbar"] = self.node.log.read_text(errors="replace")
+        found["time line"] = self.timeline.path.read_text()
+        return found
+
+    def drop(self, device: Device) -> None:
+        """End a device for good."""
+        device.close()
+        if device in self._devices:
+            self._devices.remove(device)
+
+    def close(self) -> None:
+        """End everything, in the opposite order of its making."""
+        for device in reversed(self._devices):
+            device.close()
+        self._devices.clear()
+        if "operator" in self.__dict__:
+            self.operator.close()
+        if "node" in self.__dict__:
+            self.node.stop()
+        self.timeline.close()

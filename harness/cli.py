@@ -1,0 +1,139 @@
+"""The terminal face: `hil`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness import image
+from harness.device import KINDS
+from harness.errors import HarnessError
+
+QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
+"""What a build must pass on to be qualified."""
+
+WORKERS = 4
+"""Suites wait much more than they compute; measured best on two cores."""
+
+app = typer.Typer(no_args_is_help=True, help="Emulated routers, and suites that run on them.")
+images = typer.Typer(no_args_is_help=True, help="Router images and their cache.")
+app.add_typer(images, name="image")
+console = Console(stderr=True, highlight=False)
+
+
+def _kinds(incomplete: str) -> list[str]:
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+def _archs(incomplete: str) -> list[str]:
+    return [arch for arch in image.ARCHITECTURES if arch.startswith(incomplete)]
+
+
+@app.command()
+def qualify(
+    device: Annotated[
+        list[str] | None, typer.Option(help="Kind of device.", autocompletion=_kinds)
+    ] = None,
+    report: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("qualification"),
+    suites: Annotated[Path, typer.Option(help="Folder of the suites.")] = Path("hil"),
+) -> None:
+    """Build the images, run every suite on every device, write the report; exit 0 if it passed."""
+    import pytest
+
+    kinds = device or QUALIFIED
+    if not suites.is_dir():
+        raise HarnessError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
+    for kind in kinds:
+        arch = kind.removeprefix("qemu-")
+        if arch in image.ARCHITECTURES:
+            _build(arch)
+    arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-q"]
+    for kind in kinds:
+        arguments += ["--device", kind]
+    arguments += ["-n", str(WORKERS), "--dist", "loadgroup"]
+    raise typer.Exit(0 if pytest.main(arguments) == pytest.ExitCode.OK else 1)
+
+
+@app.command()
+def up(
+    kind: Annotated[str, typer.Argument(autocompletion=_kinds)] = "qemu-x86_64",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Bring up a node and a device that has joined it, and keep them until Ctrl-C."""
+    from harness.bench import Bench
+
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        bench = Bench(Path(folder))
+        try:
+            with console.status(f"starting {kind}"):
+                device = bench.device(kind)
+                identity = bench.provision(device)
+            known = {
+                "device": device.name,
+                "pdid": identity.pdid,
+                "node": bench.node.url(tls=True),
+                "console": f"tail -f {device.folder / 'console.log'}",
+                **device.access(),
+            }
+            if as_json:
+                print(json.dumps(known), flush=True)
+            else:
+                for name, value in known.items():
+                    console.print(f"[bold]{name:>8}[/] {value}", soft_wrap=True)
+                console.print("Ctrl-C ends it")
+            threading.Event().wait()
+        finally:
+            bench.close()
+
+
+@images.command()
+def build(
+    arch: Annotated[list[str] | None, typer.Argument(autocompletion=_archs)] = None,
+    rebuild: Annotated[bool, typer.Option(help="Even if nothing changed.")] = False,
+) -> None:
+    """Build router images, or find them in the cache; prints their folders."""
+    for each in arch or image.ARCHITECTURES:
+        print(_build(each, rebuild=rebuild).folder)
+
+
+def _build(arch: str, *, rebuild: bool = False) -> image.Image:
+    return image.build(
+        arch, progress=lambda step: console.print(f"[dim]{arch}[/] {step}"), rebuild=rebuild
+    )
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP clean up just as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    yield
+
+
+def main() -> None:
+    """The entry point of `hil`; an error of the harness is one line and exit status 1."""
+    try:
+        with _ended_by_signals():
+            app(standalone_mode=True)
+    except HarnessError as error:
+        console.print(f"[red]hil:[/] {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os._exit(1)

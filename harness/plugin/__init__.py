@@ -1,0 +1,81 @@
+"""The pytest face: `pytest hil --device qemu-x86_64 --device process --report qualification`.
+
+A suite names what it works with, and gets it: `node`, `device`, `pdid`, `operator`, `host`,
+`rejoins`. Each test runs on every device named; what a device has not makes a test not applicable.
+
+This module is loaded by every pytest run of the environment, so it imports the harness only when
+a suite is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("hil", "hardware in the loop")
+    group.addoption(
+        "--device",
+        action="append",
+        metavar="KIND",
+        help="kind of device to run on, repeatable: process (default), qemu-x86_64, qemu-aarch64",
+    )
+    group.addoption(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="write report.html, junit.xml and result.json there, and the evidence of failures",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*capabilities): what the device must be able to do")
+    config.addinivalue_line("markers", "fresh: the test gets a device that no test had before")
+    config.addinivalue_line("markers", "smoke: part of the quick look at every device")
+    if config.getoption("--report") and not hasattr(config, "workerinput"):
+        from harness.plugin.collector import Collector
+
+        config.pluginmanager.register(Collector(config), "hil-collector")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device_kind" not in metafunc.fixturenames:
+        return
+    from harness.device import kind_class
+    from harness.errors import InfrastructureError
+
+    needs = {need for mark in metafunc.definition.iter_markers("needs") for need in mark.args}
+    params = []
+    for kind in chosen(metafunc.config):
+        try:
+            missing = needs - kind_class(kind).capabilities
+        except InfrastructureError as error:
+            raise pytest.UsageError(str(error)) from error
+        marks: list[pytest.MarkDecorator] = [
+            pytest.mark.xdist_group(f"{metafunc.module.__name__}-{kind}")
+        ]
+        if missing:
+            reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
+            marks.append(pytest.mark.skip(reason=reason))
+        params.append(pytest.param(kind, marks=marks, id=kind))
+    metafunc.parametrize("device_kind", params, scope="module")
+
+
+def chosen(config: pytest.Config) -> list[str]:
+    """The kinds of device that the run was asked for."""
+    return list(dict.fromkeys(config.getoption("--device") or ["process"]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if "device_kind" in getattr(item, "fixturenames", ()):
+        from harness.plugin import collector
+
+        collector.examine(item, call, report)
+    return report

@@ -1,0 +1,188 @@
+"""From pytest's reports to results: a verdict, its evidence and its measurements for each test."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from harness import report as reports
+from harness.errors import HarnessError
+from harness.evidence.results import (
+    DeviceInfo,
+    EvidenceFile,
+    Measurement,
+    RunResult,
+    TestResult,
+    Verdict,
+    run_verdict,
+)
+from harness.plugin import chosen
+from harness.plugin.fixtures import BENCH, CURRENT
+
+TAIL_LINES = 40
+
+VERSIONS = ("paradrop", "crossbar", "autobahn", "twisted", "pytest", "pytest-testinfra", "qemu.qmp")
+"""Distributions on the host that take part in every run."""
+
+FINDING = pytest.StashKey["Finding"]()
+
+Finding = dict[str, object]
+"""A test's result while it travels with pytest's report as JSON: the fields of `TestResult`."""
+
+
+def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Judge one phase of a test; save the evidence of a bad one while it is still there.
+
+    Runs where the test runs. What was found in all phases travels with the report of the last.
+    """
+    bench = item.config.stash.get(BENCH, None)
+    current = item.config.stash.get(CURRENT, None)
+    finding = item.stash.setdefault(FINDING, _unjudged(item))
+    finding["seconds"] = round(finding["seconds"] + call.duration, 3)  # type: ignore[operator]
+    if bench is not None and bench.measurements:
+        finding["measurements"] = [[m.name, m.seconds, m.fault] for m in bench.measurements]
+        bench.measurements.clear()
+    if report.skipped:
+        finding["verdict"] = Verdict.NOT_APPLICABLE
+        finding["message"] = _reason(report).removeprefix("not applicable: ")
+    elif report.failed and call.excinfo is not None and finding["verdict"] == Verdict.PASSED:
+        error, details = call.excinfo.value, report.longreprtext
+        try:  # a test on a machine that has died says nothing about the router
+            if bench is not None:
+                bench.check()
+        except HarnessError as death:
+            error, details = death, f"{death}\n\n{details}"
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        finding |= {"verdict": judge(error), "message": message, "details": details}
+        folder = item.config.getoption("--report")
+        if folder is not None and bench is not None:
+            device = current.device if current is not None else None
+            finding["evidence"] = _save(folder, item.nodeid, bench.evidence(device))
+        if current is not None:
+            current.drop()  # whatever state the device is in, no other test meets it
+    if report.when == "teardown":
+        report.user_properties.append(("hil", finding))
+
+
+def judge(error: BaseException) -> Verdict:
+    """The verdict that an exception means. Only the harness's own word, or a failed assertion,
+    may say that the router is wrong."""
+    if isinstance(error, HarnessError):
+        return Verdict(error.verdict)
+    return Verdict.FAILED if isinstance(error, AssertionError) else Verdict.INFRASTRUCTURE
+
+
+def _unjudged(item: pytest.Item) -> Finding:
+    kind = item.callspec.params["device_kind"]  # type: ignore[attr-defined]
+    doc = getattr(item.function, "__doc__", None) or ""  # type: ignore[attr-defined]
+    return {
+        "id": re.sub(rf"\b{re.escape(kind)}-|-?\b{re.escape(kind)}\b|\[\]", "", item.nodeid),
+        "suite": item.path.stem.removeprefix("test_"),
+        "title": doc.strip().partition("\n\n")[0].replace("\n", " "),
+        "device": kind,
+        "verdict": Verdict.PASSED,
+        "seconds": 0.0,
+    }
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+
+
+def _save(folder: Path, nodeid: str, texts: dict[str, str]) -> list[list[str]]:
+    """@return: name, path relative to `folder`, and tail of each file written."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2]).strip("-")
+    where = Path("evidence") / name
+    (folder / where).mkdir(parents=True, exist_ok=True)
+    saved = []
+    for title, text in texts.items():
+        path = where / f"{title.replace(' ', '-')}.txt"
+        (folder / path).write_text(text, encoding="utf-8")
+        saved.append([title, path.as_posix(), "\n".join(text.splitlines()[-TAIL_LINES:])])
+    return saved
+
+
+class Collector:
+    """Puts the result of a whole run together and writes the report.
+
+    With xdist it sits where the workers' reports arrive.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._folder: Path = config.getoption("--report")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._started = time.time()
+        self._tests: list[TestResult] = []
+        self._facts: dict[str, dict[str, str]] = {}
+        self._problem = ""
+        self.result: RunResult | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        finding: dict[str, object] | None = properties.get("hil")  # type: ignore[assignment]
+        if finding is not None:
+            self._tests.append(_result(finding))
+            if "facts" in properties:
+                self._facts[str(finding["device"])] = properties["facts"]  # type: ignore[assignment]
+        elif report.failed and report.when not in ("setup", "call"):
+            self._problem = f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}"
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._problem = f"{report.nodeid} can't be collected"
+
+    def pytest_keyboard_interrupt(self) -> None:
+        self._problem = "interrupted"
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self._problem = str(excrepr).strip().splitlines()[-1]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        devices = tuple(
+            DeviceInfo(kind, _arch(kind), self._facts.get(kind, {}))
+            for kind in chosen(self._config)
+        )
+        self.result = RunResult(
+            started=self._started,
+            finished=time.time(),
+            command=" ".join(["pytest", *self._config.invocation_params.args]),
+            verdict=run_verdict(devices, self._tests, self._problem),
+            devices=devices,
+            versions={name: metadata.version(name) for name in VERSIONS},
+            tests=tuple(sorted(self._tests, key=lambda test: (test.suite, test.id, test.device))),
+            host={
+                "system": platform.platform(),
+                "machine": platform.machine(),
+                "cores": str(os.cpu_count()),
+                "python": sys.version.split()[0],
+            },
+            problem=self._problem,
+        )
+        reports.write(self.result, self._folder)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.result is not None:
+            terminalreporter.write_line("")
+            terminalreporter.write_line(reports.table(self.result))
+            terminalreporter.write_line(f"report: {self._folder / 'report.html'}")
+
+
+def _arch(kind: str) -> str:
+    return kind.partition("-")[2] or platform.machine()
+
+
+def _result(finding: dict[str, object]) -> TestResult:
+    fields = dict(finding)
+    fields["verdict"] = Verdict(str(fields["verdict"]))
+    fields["evidence"] = tuple(EvidenceFile(*item) for item in fields.get("evidence", ()))  # type: ignore[attr-defined]
+    fields["measurements"] = tuple(Measurement(*item) for item in fields.get("measurements", ()))  # type: ignore[attr-defined]
+    return TestResult(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+"""The fixtures of the suites: each is one noun of a test bench."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from harness.bench import Bench, Identity
+from harness.device import Device
+from harness.device.testinfra import host as testinfra_host
+from harness.node import Node, Operator
+
+BENCH = pytest.StashKey[Bench]()
+CURRENT = pytest.StashKey["Current"]()
+
+
+class Current:
+    """The device that the tests of a module share, until one of them fails or a fresh one is
+    asked for."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._owner: tuple[str, str] | None = None
+        self.device: Device | None = None
+        self.identity: Identity | None = None
+
+    def get(self, module: str, kind: str, *, fresh: bool) -> Device:
+        if self.device is None or fresh or self._owner != (module, kind):
+            self.drop()
+            self.device = self._bench.device(kind)
+            self._owner = (module, kind)
+        return self.device
+
+    def drop(self) -> None:
+        if self.device is not None:
+            self._bench.drop(self.device)
+        self.device = self.identity = self._owner = None
+
+
+class Fixtures:
+    """What suites name in their arguments."""
+
+    @pytest.fixture(scope="session")
+    def bench(self, request: pytest.FixtureRequest) -> Iterator[Bench]:
+        """The test bench of this worker: its node, its devices, its time line."""
+        folder = Path(tempfile.mkdtemp(prefix="hil-"))
+        bench = Bench(folder)
+        request.config.stash[BENCH] = bench
+        try:
+            yield bench
+        finally:
+            bench.close()
+            del request.config.stash[BENCH]
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @pytest.fixture(scope="session")
+    def current(self, bench: Bench, request: pytest.FixtureRequest) -> Iterator[Current]:
+        current = request.config.stash[CURRENT] = Current(bench)
+        yield current
+        del request.config.stash[CURRENT]
+        current.drop()
+
+    @pytest.fixture
+    def node(self, bench: Bench) -> Iterator[Node]:
+        """The crossbar node, running at the start of every test."""
+        if not bench.node.running:
+            bench.node.start()
+        yield bench.node
+
+    @pytest.fixture
+    def operator(self, bench: Bench, node: Node) -> Operator:
+        """A WAMP client that calls the devices' procedures and waits for their events."""
+        return bench.operator
+
+    @pytest.fixture
+    def device(
+        self,
+        node: Node,
+        current: Current,
+        device_kind: str,
+        request: pytest.FixtureRequest,
+    ) -> Iterator[Device]:
+        """A booted device with a running daemon; shared by a module unless a test is `fresh`."""
+        fresh = request.node.get_closest_marker("fresh") is not None
+        device = current.get(request.module.__name__, device_kind, fresh=fresh)
+        request.node.user_properties.append(("facts", device.facts()))
+        yield device
+        if fresh:
+            current.drop()
+
+    @pytest.fixture
+    def pdid(self, bench: Bench, current: Current, device: Device) -> str:
+        """The identity of the device, which is provisioned and joined when the test starts."""
+        if current.identity is None:
+            current.identity = bench.provision(device)
+        pdid = current.identity.pdid
+        bench.operator.wait_joined(pdid)
+        return pdid
+
+    @pytest.fixture
+    def rejoins(
+        self, bench: Bench, pdid: str
+    ) -> Callable[..., AbstractContextManager[None]]:
+        """`with rejoins(after="router killed"): …`: see L{Bench.rejoins}."""
+
+        def rejoins(after: str, within: float = 90) -> AbstractContextManager[None]:
+            return bench.rejoins(pdid, after, within)
+
+        return rejoins
+
+    @pytest.fixture
+    def host(self, device: Device) -> Host:
+        """The device as testinfra sees it."""
+        return testinfra_host(device)
