@@ -1,0 +1,38 @@
+"""Crossbar as a child of ours: found, started, ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.child import Child
+from harness.errors import InfrastructureError
+
+
+def launch(folder: Path, config: Mapping[str, Any]) -> Child:
+    """Start crossbar with its files in `folder` and its output appended to `crossbar.log`.
+
+    It is the crossbar of this Python environment, and speaks with nobody but those who join.
+
+    @raise InfrastructureError: it is not installed.
+    """
+    program = Path(sys.executable).with_name("crossbar")
+    if not program.exists():
+        raise InfrastructureError(
+            f"crossbar is not installed: there is no {program}",
+            hint="pip install 'paradrop[harness]'",
+        )
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    (folder / "node.pid").unlink(missing_ok=True)  # of one that was killed; the pid may be reused
+    return Child(
+        [
+            program,
+            *("standalone", "start"),
+            *("--cbdir", folder),
+            *("--loglevel", "info", "--logformat", "standard", "--color", "false"),
+        ],
+        folder / "crossbar.log",
+    )

@@ -1,0 +1,263 @@
+"""A WAMP client in the role of the operator, plain and synchronous.
+
+Twisted's reactor runs in a thread of its own (crochet); every method may be called from any other
+thread, blocks, and gives up at its time-out. The client rejoins by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+import crochet
+from autobahn.wamp.exception import ApplicationError, Error, TransportLost
+from autobahn.wamp.types import PublishOptions
+
+from harness.errors import DeviceError, InfrastructureError
+from harness.node.client import Client, Event
+from harness.node.uris import of_device
+
+__all__ = ["Event", "Operator"]
+
+_Answer = TypeVar("_Answer")
+
+_ROUTER_TIMEOUT = 10.0  # seconds; for what the router itself answers
+
+# The device's session went while it had our call: it is the device that failed, not the router.
+_GONE = {ApplicationError.CANCELED, "wamp.error.callee_lost"}
+
+
+class Operator:
+    """Calls the devices' procedures, publishes to them, waits for their events and sessions.
+
+    @param url: the router's WebSocket URL, without TLS.
+    @param secret: of the authid `operator`.
+    """
+
+    def __init__(self, url: str, secret: str) -> None:
+        self._client = Client(url, "operator", secret)
+        crochet.setup()
+        self._client.start()
+
+    def status(self, pdid: str, timeout: float = 10) -> dict[str, Any]:
+        """What the daemon says of itself: version, pdid, uptime, sessions, wamp_state, session."""
+        answer: dict[str, Any] = self.call(pdid, "status", timeout=timeout)
+        return answer
+
+    def logs(self, pdid: str, since: float = 0.0, timeout: float = 60) -> list[dict[str, Any]]:
+        """All its log records later than `since` (seconds since the epoch), page by page."""
+        deadline = time.monotonic() + timeout
+        records: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            left = max(0.1, deadline - time.monotonic())
+            page = self.call(pdid, "logs", since, cursor=cursor, timeout=left)
+            records.extend(page["records"])
+            cursor = page["cursor"]
+            if cursor is None:
+                return records
+
+    def config(
+        self, pdid: str, changes: dict[str, Any] | None = None, timeout: float = 10
+    ) -> dict[str, Any]:
+        """Change settings of a device.
+
+        @return: all its settings, after the changes.
+        """
+        answer: dict[str, Any] = self.call(pdid, "config", changes, timeout=timeout)
+        return answer
+
+    def call(
+        self, pdid: str, procedure: str, *args: Any, timeout: float = 10, **kwargs: Any
+    ) -> Any:
+        """Call `org.paradrop.<procedure>.<pdid>`, the pdid as its first argument.
+
+        Waits for the procedure when the device has not registered it yet.
+        @raise DeviceError: no answer within `timeout` seconds, or the answer is an error; the
+            ApplicationError is its `__cause__`.
+        @raise InfrastructureError: the router is away.
+        """
+        uri = of_device(procedure, pdid)
+        deadline = time.monotonic() + timeout
+        while True:
+            session = self._client.session(deadline)
+            seen = self._client.changes
+            try:
+                return self._client.run(
+                    lambda: session.call(uri, pdid, *args, **kwargs), deadline - time.monotonic()
+                )
+            except ApplicationError as error:
+                absent = error.error == ApplicationError.NO_SUCH_PROCEDURE
+                if absent and self._client.wait_change(seen, deadline):
+                    continue
+                if absent:
+                    why = f"{uri} was not registered within {timeout:g} s"
+                elif error.error in _GONE:
+                    why = f"{uri} lost its session while it was called"
+                else:
+                    why = f"{uri} answered {error.error}: {error.error_message()}"
+                raise DeviceError(why, device=pdid) from error
+            except crochet.TimeoutError as error:
+                raise DeviceError(
+                    f"{uri} did not answer within {timeout:g} s", device=pdid
+                ) from error
+            except Error as error:
+                raise _away(f"calling {uri}") from error
+
+    def publish(self, pdid: str, topic: str, *args: Any, **kwargs: Any) -> None:
+        """Publish to `org.paradrop.<topic>.<pdid>`, the pdid first; returns when the router has it.
+
+        @raise InfrastructureError: the router is away, or refused it.
+        """
+        uri = of_device(topic, pdid)
+        options = PublishOptions(acknowledge=True)
+        self._ask(
+            f"publishing {uri}",
+            lambda session: session.publish(uri, pdid, *args, options=options, **kwargs),
+        )
+
+    def wait_event(
+        self, pdid: str, topic: str, timeout: float = 30, since: float | None = None
+    ) -> Event:
+        """The first event on `org.paradrop.<topic>.<pdid>` after the call.
+
+        @param since: seconds of `time.monotonic`; also sees earlier events that came after it, as
+            far as an earlier call on the topic had subscribed to them.
+        @raise DeviceError: none came.
+        """
+        uri = of_device(topic, pdid)
+        after = time.monotonic() if since is None else since
+        deadline = time.monotonic() + timeout
+        self._client.subscribe(uri, deadline)
+        while True:
+            seen = self._client.changes
+            for event in self._client.events(uri):
+                if event.at > after:
+                    return event
+            if not self._client.wait_change(seen, deadline):
+                self._client.session(deadline)  # if the router is away, the device is not to blame
+                raise DeviceError(f"no event on {uri} within {timeout:g} s", device=pdid)
+
+    def sessions(self, pdid: str) -> list[int]:
+        """Ids of its live sessions, as the router has them now."""
+
+        async def find(session: Any) -> list[int]:
+            found = []
+            for number in await session.call("wamp.session.list"):
+                try:
+                    details = await session.call("wamp.session.get", number)
+                except ApplicationError as error:
+                    if error.error != ApplicationError.NO_SUCH_SESSION:
+                        raise
+                else:
+                    if details["authid"] == pdid:
+                        found.append(number)
+            return sorted(found)
+
+        return self._ask("listing sessions", find)
+
+    def registrations(self, pdid: str) -> list[str]:
+        """The registered procedures that end in its pdid."""
+
+        async def find(session: Any) -> list[str]:
+            found = []
+            for number in (await session.call("wamp.registration.list"))["exact"]:
+                try:
+                    details = await session.call("wamp.registration.get", number)
+                except ApplicationError as error:
+                    if error.error != ApplicationError.NO_SUCH_REGISTRATION:
+                        raise
+                else:
+                    if details["uri"].endswith(f".{pdid}"):
+                        found.append(details["uri"])
+            return sorted(found)
+
+        return self._ask("listing registrations", find)
+
+    def end_sessions(self, pdid: str) -> None:
+        """Make the router end all sessions of an authid."""
+        self._ask(
+            f"ending the sessions of {pdid}",
+            lambda session: session.call("wamp.session.kill_by_authid", pdid),
+        )
+
+    def wait_joined(self, pdid: str, timeout: float = 60, not_in: Collection[int] = ()) -> int:
+        """@return: id of a live session of the device that is not in `not_in`.
+
+        Sits out an absence of the router.
+        @raise DeviceError: the device did not join.
+        @raise InfrastructureError: the router was away at the end.
+        """
+        return self._wait_sessions(
+            pdid,
+            timeout,
+            lambda live: next((number for number in reversed(live) if number not in not_in), None),
+            "did not join",
+        )
+
+    def wait_left(self, pdid: str, session: int, timeout: float = 60) -> None:
+        """Wait until that session is gone.
+
+        @raise DeviceError: it is still there.
+        @raise InfrastructureError: the router was away at the end.
+        """
+        self._wait_sessions(
+            pdid,
+            timeout,
+            lambda live: None if session in live else True,
+            f"is still in session {session}",
+        )
+
+    def wait_ready(self, timeout: float, since: float = 0.0) -> None:
+        """Wait until this client itself has joined later than `since` (of `time.monotonic`).
+
+        @raise InfrastructureError: it has not.
+        """
+        self._client.session(time.monotonic() + timeout, since)
+
+    def watch(self, watcher: Callable[[str, Any], None]) -> None:
+        """Have `watcher` called with the topic and the argument of every join and leave."""
+        self._client.watch(watcher)
+
+    def close(self) -> None:
+        """Leave, and stop rejoining."""
+        self._client.close()
+
+    def _wait_sessions(
+        self, pdid: str, timeout: float, verdict: Callable[[list[int]], _Answer | None], what: str
+    ) -> _Answer:
+        deadline = time.monotonic() + timeout
+        live: list[int] = []
+        while True:
+            seen = self._client.changes
+            try:
+                live = self.sessions(pdid)
+            except InfrastructureError:
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                answer = verdict(live)
+                if answer is not None:
+                    return answer
+            if not self._client.wait_change(seen, deadline):
+                self._client.session(deadline)
+                raise DeviceError(
+                    f"{what} within {timeout:g} s", device=pdid, hint=f"its sessions: {live}"
+                )
+
+    def _ask(self, doing: str, question: Callable[[Any], Any]) -> Any:
+        """Ask the router itself; whatever goes wrong is the infrastructure's."""
+        session = self._client.session(time.monotonic() + _ROUTER_TIMEOUT)
+        try:
+            return self._client.run(lambda: question(session), _ROUTER_TIMEOUT)
+        except crochet.TimeoutError as error:
+            raise InfrastructureError(
+                f"{doing}: the router did not answer within {_ROUTER_TIMEOUT:g} s"
+            ) from error
+        except (Error, TransportLost) as error:
+            raise _away(doing) from error
+
+
+def _away(doing: str) -> InfrastructureError:
+    return InfrastructureError(f"{doing} failed: the router went away or refused it")
