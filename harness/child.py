@@ -13,6 +13,8 @@ from pathlib import Path
 
 from harness.errors import InfrastructureError, MissingToolError
 
+END_WITHIN = 5.0  # seconds from SIGKILL to the end; only one stuck in the kernel takes longer
+
 
 class Child:
     """A program in a session of its own, its output in a file.
@@ -39,16 +41,20 @@ class Child:
         for needed, package_of in ((program, package or program), ("setpriv", "util-linux")):
             if shutil.which(needed) is None:
                 raise MissingToolError(needed, package_of)
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=cwd,
-                env=env,
-                start_new_session=True,
-            )
+        try:
+            with log.open("ab") as output:
+                self._popen = subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=cwd,
+                    env=env,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise InfrastructureError(f"{program} can't be started: {error}") from error
+        self._gone = False
         self.pid = self._popen.pid
         self.program = program
 
@@ -62,9 +68,13 @@ class Child:
         return self.returncode is None
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the program and everything it started in its session."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        """Send a signal to the program and everything in its process group.
+
+        After L{kill} or L{terminate} it does nothing: the kernel may use the number again.
+        """
+        if not self._gone:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def wait(self, timeout: float) -> int:
         """@raise InfrastructureError: it still runs after `timeout` seconds."""
@@ -91,16 +101,17 @@ class Child:
         """End the whole process group at once.
 
         @return: the exit status of the program.
+        @raise InfrastructureError: the kernel does not let go of it.
         """
-        deadline = time.monotonic() + 5
         self.send(signal.SIGKILL)
-        status = self._popen.wait(5)
-        while time.monotonic() < deadline:  # the rest of the group is reaped by its new parent
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                break
-            time.sleep(0.01)
+        status = self.wait(END_WITHIN)
+        deadline = time.monotonic() + END_WITHIN
+        while not self._gone and _executes(self.pid):
+            if time.monotonic() > deadline:
+                raise InfrastructureError(f"the group of {self.program} (pid {self.pid}) lives on")
+            time.sleep(0.005)
+            self.send(signal.SIGKILL)  # one that was being forked may have missed the first
+        self._gone = True
         return status
 
     def tail(self, lines: int = 20) -> str:
@@ -110,3 +121,14 @@ class Child:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _executes(group: int) -> bool:
+    """Whether a process of the group is more than a zombie: those wait for another's parent."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            # proc(5): after the name in parentheses come the state, the parent, the group
+            state, _, its_group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False

@@ -21,27 +21,42 @@ class Timeline:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = path.open("ab", buffering=0)
+        if path.read_bytes()[-1:] not in (b"", b"\n"):  # the writer before us was killed
+            self._file.write(b"\n")
 
     def record(self, source: str, event: str, **fields: Any) -> float:
-        """Append one event.
+        """Append one event; after L{close} it is dropped.
 
+        @param fields: what the source adds; `t` and `wall` belong to the clock and are ignored.
         @return: its time, in seconds of `time.monotonic`.
         """
-        now = time.monotonic()
-        entry = {"t": now, "wall": time.time(), "source": source, "event": event, **fields}
-        with self._lock:
+        with self._lock:  # the time is taken inside, so that the lines are in its order
+            now = time.monotonic()
+            clock = {"t": now, "wall": time.time()}
+            entry = clock | {"source": source, "event": event} | fields | clock
             if not self._file.closed:
-                self._file.write(json.dumps(entry, default=str) + "\n")
+                self._file.write(json.dumps(entry, default=str).encode() + b"\n")
         return now
 
     def events(
         self, since: float = 0.0, match: Callable[[dict[str, Any]], bool] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The recorded events later than `since` (seconds of `time.monotonic`), oldest first."""
-        with self.path.open(encoding="utf-8") as lines:
-            for line in lines:
-                entry = json.loads(line)
+        """The recorded events later than `since` (seconds of `time.monotonic`), oldest first.
+
+        A line that a killed writer left unfinished is left out.
+        """
+        with self._lock:  # what is written beyond this point may be half a line
+            end = self.path.stat().st_size
+        with self.path.open("rb") as file:
+            for line in file:
+                end -= len(line)
+                if end < 0:
+                    return
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
                 if entry["t"] > since and (match is None or match(entry)):
                     yield entry
 
