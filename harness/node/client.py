@@ -11,11 +11,10 @@ from typing import Any
 
 import crochet
 from autobahn.twisted.wamp import ApplicationSession
-from autobahn.twisted.websocket import WampWebSocketClientFactory
+from autobahn.twisted.websocket import WampWebSocketClientFactory, connectWS
 from autobahn.wamp.auth import create_authenticator
 from autobahn.wamp.serializer import MsgPackSerializer
 from autobahn.wamp.types import Challenge, CloseDetails, SessionDetails
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.protocol import ReconnectingClientFactory
 
@@ -54,7 +53,7 @@ class Client:
     """
 
     def __init__(self, url: str, authid: str, secret: str) -> None:
-        self._url = url
+        self.url = url
         self._authid = authid
         self._secret = secret
         self._changed = threading.Condition()
@@ -64,17 +63,13 @@ class Client:
         self._refused = ""
         self._events: dict[str, deque[Event]] = {}
         self._watchers: list[Callable[[str, Any], None]] = []
-        self._factory = _Factory(lambda: _Session(self), url=url, serializers=[MsgPackSerializer()])
-        self._factory.setProtocolOptions(
-            openHandshakeTimeout=5, autoPingInterval=5, autoPingTimeout=5
-        )
+        # as Any: autobahn's and Twisted's factories are not typed
+        self._factory: Any = _Factory(self)
         self._connector: Any = None
 
     def start(self) -> None:
         def connect() -> None:
-            self._connector = reactor.connectTCP(  # type: ignore[attr-defined]
-                self._factory.host, self._factory.port, self._factory
-            )
+            self._connector = connectWS(self._factory)
 
         self.run(connect, 10)
 
@@ -115,7 +110,7 @@ class Client:
             )
             if self._session is None or self._joined_at <= since:
                 raise InfrastructureError(
-                    f"{self._authid} has not joined the router at {self._url}", hint=self._refused
+                    f"{self._authid} has not joined the router at {self.url}", hint=self._refused
                 )
             return self._session
 
@@ -150,7 +145,7 @@ class Client:
             return list(self._events[topic])
 
     def watch(self, watcher: Callable[[str, Any], None]) -> None:
-        """Have `watcher` called, in the reactor's thread, with every meta event: topic, argument."""
+        """Have `watcher` called in the reactor's thread: topic and argument of each meta event."""
         self._watchers.append(watcher)
 
     def _listen(self, session: ApplicationSession, topic: str) -> Any:
@@ -195,38 +190,46 @@ class Client:
         self._notify()
 
 
-class _Session(ApplicationSession):  # type: ignore[misc]
+class _Session(ApplicationSession):
     def __init__(self, client: Client) -> None:
         super().__init__()
         self._client = client
 
-    def onConnect(self) -> None:  # noqa: N802 (autobahn's names)
+    def onConnect(self) -> None:
         self.join(REALM, ["wampcra"], self._client._authid)
 
-    def onChallenge(self, challenge: Challenge) -> str:  # noqa: N802
+    def onChallenge(self, challenge: Challenge) -> str:
         authenticator = create_authenticator(
             "wampcra", authid=self._client._authid, secret=self._client._secret
         )
         signature: str = authenticator.on_challenge(self, challenge)
         return signature
 
-    def onJoin(self, details: SessionDetails) -> None:  # noqa: N802
+    def onJoin(self, details: SessionDetails) -> None:
         joining = ensureDeferred(self._client._joined(self))
         joining.addErrback(lambda failure: self.disconnect())
 
-    def onLeave(self, details: CloseDetails) -> None:  # noqa: N802
+    def onLeave(self, details: CloseDetails) -> None:
         self._client._left(self, f"{details.reason} {details.message or ''}".strip())
         super().onLeave(details)
 
-    def onDisconnect(self) -> None:  # noqa: N802
+    def onDisconnect(self) -> None:
         self._client._left(self, "the connection was lost")
         super().onDisconnect()
 
 
-class _Factory(WampWebSocketClientFactory, ReconnectingClientFactory):  # type: ignore[misc]
+class _Factory(WampWebSocketClientFactory, ReconnectingClientFactory):
     """Tries again at a steady pace: the router is on this machine and a test is waiting."""
 
-    initialDelay = delay = maxDelay = RETRY  # noqa: N815 (Twisted's names)
+    initialDelay = delay = maxDelay = RETRY  # type: ignore[assignment]
     factor = 1.0
     jitter = 0.0
     noisy = False
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            lambda: _Session(client), url=client.url, serializers=[MsgPackSerializer()]
+        )
+        self.setProtocolOptions(  # type: ignore[no-untyped-call]
+            openHandshakeTimeout=5, autoPingInterval=5, autoPingTimeout=5
+        )

@@ -20,7 +20,7 @@ from harness.node.uris import AUTHORIZE, PROVISION, RESERVED
 Authenticator = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
 
-class StoredKeyWampCra(PendingAuthWampCra):  # type: ignore[misc]
+class StoredKeyWampCra(PendingAuthWampCra):
     """WAMP-CRA that checks against a stored derived key.
 
     Crossbar derives the key from the plain secret at every challenge (since its pull request
@@ -29,7 +29,9 @@ class StoredKeyWampCra(PendingAuthWampCra):  # type: ignore[misc]
     """
 
     def _compute_challenge(self, user: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        extra, signature = super()._compute_challenge({"secret": user["secret"]})
+        extra, signature = super()._compute_challenge(  # type: ignore[no-untyped-call]
+            {"secret": user["secret"]}
+        )
         return extra | {name: user[name] for name in ("salt", "iterations", "keylen")}, signature
 
 
@@ -58,7 +60,7 @@ def authenticator(config: dict[str, str], controller: object) -> Authenticator:
     return authenticate
 
 
-class Gatekeeper(ApplicationSession):  # type: ignore[misc]
+class Gatekeeper(ApplicationSession):
     """The dynamic authorizer of devices, and the batch server.
 
     @param config: `extra` has the path of the `registry`.
@@ -68,7 +70,7 @@ class Gatekeeper(ApplicationSession):  # type: ignore[misc]
         super().__init__(config)
         self._registry = Registry(Path(config.extra["registry"]))
 
-    async def onJoin(self, details: object) -> None:  # noqa: N802 (autobahn's name)
+    async def onJoin(self, details: object) -> None:
         await self.register(self.authorize, AUTHORIZE)
         await self.register(self.provision, PROVISION, RegisterOptions(details_arg="details"))
 
@@ -86,7 +88,7 @@ class Gatekeeper(ApplicationSession):  # type: ignore[misc]
     def provision(self, request: dict[str, Any], details: CallDetails) -> dict[str, str]:
         """An identity of the caller's batch; see `Registry.provision`."""
         batch = details.caller_authid
-        if not isinstance(request, dict) or request.get("batch") != batch:
+        if batch is None or not isinstance(request, dict) or request.get("batch") != batch:
             raise ApplicationError("org.paradrop.error.wrong_batch", f"you are batch {batch}")
         nonce = request.get("nonce")
         if nonce is not None and not isinstance(nonce, str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, TypeVar
 
 import crochet
@@ -85,9 +86,11 @@ class Operator:
             seen = self._client.changes
             try:
                 return self._client.run(
-                    lambda: session.call(uri, pdid, *args, **kwargs), deadline - time.monotonic()
+                    partial(session.call, uri, pdid, *args, **kwargs), deadline - time.monotonic()
                 )
             except ApplicationError as error:
+                if error.error.startswith("wamp.close."):  # our own session went with the router
+                    raise _away(f"calling {uri}") from error
                 absent = error.error == ApplicationError.NO_SUCH_PROCEDURE
                 if absent and self._client.wait_change(seen, deadline):
                     continue
@@ -155,7 +158,8 @@ class Operator:
                         found.append(number)
             return sorted(found)
 
-        return self._ask("listing sessions", find)
+        numbers: list[int] = self._ask("listing sessions", find)
+        return numbers
 
     def registrations(self, pdid: str) -> list[str]:
         """The registered procedures that end in its pdid."""
@@ -173,7 +177,8 @@ class Operator:
                         found.append(details["uri"])
             return sorted(found)
 
-        return self._ask("listing registrations", find)
+        uris: list[str] = self._ask("listing registrations", find)
+        return uris
 
     def end_sessions(self, pdid: str) -> None:
         """Make the router end all sessions of an authid."""
