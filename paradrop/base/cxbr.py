@@ -1,0 +1,289 @@
+"""
+Sessions with the WAMP router: joined for as long as they are wanted, whatever happens to the link.
+
+    class MySession(BaseSession):
+        def onConnect(self):
+            self.join(self.config.realm, ["wampcra"], self.pdid)
+
+    session = yield MySession.start("wss://router.example/ws", "pdid")
+
+Every attempt to join is a new session over the same connection (`BaseClientFactory`). What has to
+hold even if a subclass overrides all of autobahn's callbacks and calls none of them hangs on
+`onOpen`, `onMessage` and `onClose`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autobahn.twisted.wamp import ApplicationSession, ApplicationSessionFactory
+from autobahn.twisted.websocket import connectWS
+from autobahn.wamp import message as wamp
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.types import ComponentConfig
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.python.failure import Failure
+
+from paradrop.base import nexus, settings, tls
+from paradrop.base.connection import BaseClientFactory
+from paradrop.base.exceptions import ParadropException
+from paradrop.base.output import out
+
+__all__ = ["BaseClientFactory", "BaseSession", "BaseSessionFactory"]
+
+
+class BaseSession(ApplicationSession):
+    """
+    A session of the router `pdid`, which is the `extra` of its configuration.
+
+    @ivar client: the connection it runs over, from the moment that is open.
+    @ivar extra: what `start` was given for its sessions.
+    @ivar deferred: fires with the first session of the connection that joins.
+    """
+
+    client: BaseClientFactory | None = None
+    extra: Any = None
+    deferred: Deferred[Any] | None = None
+
+    def __init__(self, config: ComponentConfig | None = None) -> None:
+        super().__init__(config)
+        self.pdid = config.extra if config is not None else None
+        self._ready = False
+        self._ended = False
+
+    @classmethod
+    def start(
+        cls,
+        address: str,
+        pdid: str,
+        realm: str = "paradrop",
+        start_reactor: bool = False,
+        debug: bool = False,
+        extra: Any = None,
+        reconnect: bool = True,
+    ) -> Deferred[Any]:
+        """
+        Join a realm, and again whenever the session is lost, until it is left.
+
+        @param address: URL of the router, `wss://host[:port]/path`, or `ws://` without TLS.
+        @param start_reactor: run the reactor; this returns when it has stopped.
+        @param debug: accepted for its callers; levels are a matter of `paradrop.base.output`.
+        @param extra: becomes the attribute `extra` of each session.
+        @param reconnect: False makes the first failure the last.
+        @return: fires once, with the session of the first join; fails when `address` or
+            `settings.WAMP_CA_FILE` cannot be used, without `reconnect` when there is no join, and
+            with CancelledError when it is cancelled, which gives up. `leave` ends it all.
+        """
+
+        def give_up(_: Deferred[Any]) -> None:
+            client.goodbye()
+
+        deferred: Deferred[Any] = Deferred(give_up)
+        sessions = BaseSessionFactory(ComponentConfig(realm=realm, extra=pdid), deferred)
+        sessions.session = cls
+        sessions.extra = extra
+        try:
+            client = BaseClientFactory(sessions, url=address)
+            options = tls.client_options(client.host) if client.isSecure else None
+        except ParadropException:
+            return fail()
+        except Exception as error:  # autobahn has no type for it
+            return fail(ParadropException(f"{address!r} is not a usable address: {error}"))
+        client.reconnect = reconnect
+        client.delay = client.initialDelay = settings.WAMP_INITIAL_DELAY
+        client.maxDelay = settings.WAMP_MAX_DELAY
+        connectWS(client, options, timeout=20)
+        if start_reactor:
+            client.reactor.run()
+        return deferred
+
+    # What a router is asked, with the conveniences of a device, and without ("stock").
+
+    def publish(self, topic: str, *args: Any, **kwargs: Any) -> Any:
+        """Publish to `<topic>.<pdid>`, the pdid before the other arguments."""
+        return super().publish(f"{topic}.{self.pdid}", self.pdid, *args, **kwargs)
+
+    def call(self, procedure: str, *args: Any, **kwargs: Any) -> Any:
+        """Call `<procedure>.<pdid>`, the pdid before the other arguments."""
+        return super().call(f"{procedure}.{self.pdid}", self.pdid, *args, **kwargs)
+
+    def subscribe(self, handler: Any, topic: str | None = None, options: Any = None) -> Any:
+        """Subscribe to `<topic>.<pdid>`."""
+        return super().subscribe(handler, self._own(topic), options=options)
+
+    def register(self, endpoint: Any, procedure: str | None = None, options: Any = None) -> Any:
+        """Register `<procedure>.<pdid>`."""
+        return super().register(endpoint, self._own(procedure), options=options)
+
+    def stockPublish(self, topic: str, *args: Any, **kwargs: Any) -> Any:
+        """Publish to a topic as it is."""
+        return super().publish(topic, *args, **kwargs)
+
+    def stockCall(self, procedure: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a procedure as it is."""
+        return super().call(procedure, *args, **kwargs)
+
+    def stockSubscribe(self, handler: Any, topic: str | None = None, options: Any = None) -> Any:
+        """Subscribe to a topic as it is."""
+        return super().subscribe(handler, topic, options=options)
+
+    def stockRegister(
+        self, endpoint: Any, procedure: str | None = None, options: Any = None
+    ) -> Any:
+        """Register a procedure as it is."""
+        return super().register(endpoint, procedure, options=options)
+
+    def _own(self, uri: str | None) -> str | None:
+        return uri if uri is None else f"{uri}.{self.pdid}"
+
+    # The life of a session.
+
+    def onOpen(self, transport: Any) -> None:
+        """The transport is open; what the subclass does with it is watched from here on."""
+        factory = getattr(transport, "factory", None)
+        if isinstance(factory, BaseClientFactory):
+            self.client = factory
+            factory.opened()
+        self._join, self._challenge = self.onJoin, self.onChallenge
+        vars(self).update(onJoin=self._watched_join, onChallenge=self._watched_challenge)
+        super().onOpen(transport)
+
+    def onJoin(self, details: Any) -> Deferred[None]:
+        """
+        Make this the session of the nexus. A subclass calls this when it has registered and
+        subscribed what it needs; if its `onJoin` fails, the attempt to join has failed.
+
+        @raise TransportLost: the session ended meanwhile.
+        """
+        if self._ended or (self.client is not None and self.client.state == "stopped"):
+            raise TransportLost("the session ended before it was ready")
+        if nexus.core is not None:
+            nexus.core.session = self
+            nexus.core.wamp_connected = True
+        self._joined()
+        return succeed(None)
+
+    def _joined(self) -> None:
+        if self._ready or self._ended:
+            return
+        self._ready = True
+        out.info(
+            f"joined {self._realm} as {self.pdid}",
+            extra={"event": "wamp.joined", "session": self._session_id},
+        )
+        if self.client is not None:
+            self.client.joined(self)
+        elif self.deferred is not None and not self.deferred.called:
+            self.deferred.callback(self)
+
+    def _watched_join(self, details: Any) -> Deferred[None]:
+        def failed(failure: Failure) -> None:
+            if self._ended:  # that is why it failed, and is reported as such
+                return
+            self._report(failure, "onJoin failed")
+            if self.client is not None:
+                self.client.joinFailed(failure)
+
+        joined = maybeDeferred(self._join, details)
+        return joined.addCallbacks(lambda _: self._joined(), failed)
+
+    def _watched_challenge(self, challenge: Any) -> Deferred[Any]:
+        def check(answer: Any) -> Any:
+            if answer is None:
+                raise ParadropException("there is no key for it")
+            return answer
+
+        def failed(failure: Failure) -> Failure:
+            if self.client is not None:  # after autobahn has told the router
+                reason = f"no answer to the router's challenge: {failure.getErrorMessage()}"
+                self.client.reactor.callLater(0, self._drop, reason)
+            return failure
+
+        return maybeDeferred(self._challenge, challenge).addCallback(check).addErrback(failed)
+
+    def _drop(self, reason: str) -> None:
+        if self.client is not None and not self._ended:
+            self.client.failAttempt(reason)
+
+    def onMessage(self, msg: Any) -> None:
+        """A message of the router. After its goodbye the transport closes, whatever else
+        `onLeave` does."""
+        if self.client is not None:
+            if isinstance(msg, wamp.Abort) and self._session_id is None:
+                self.client.refused(msg.reason, msg.message or "", str(self.pdid))
+            elif isinstance(msg, wamp.Goodbye) and not self._goodbye_sent:
+                self.client.ended(msg.reason, msg.message or "")
+        super().onMessage(msg)
+        if isinstance(msg, wamp.Abort | wamp.Goodbye) and self._transport is not None:
+            self._transport.close()
+
+    def onClose(self, wasClean: bool) -> None:
+        """The transport is closed: whoever waits for a reply hears of it."""
+        self._ended = True
+        super().onClose(wasClean)
+        self._errback_outstanding_requests(TransportLost())  # type: ignore[no-untyped-call]
+        if nexus.core is not None and nexus.core.session is self:
+            nexus.core.wamp_connected = False
+        if self._ready:
+            reason = self.client.lastReason if self.client is not None else "closed"
+            out.info(
+                f"session of {self.pdid} ended: {reason}",
+                extra={"event": "wamp.left", "reason": reason},
+            )
+
+    def leave(self, reason: str | None = None, message: str | None = None) -> Deferred[None]:
+        """
+        A wanted goodbye, for good: the connection is closed and not tried again. It may be said
+        at any time, by any session of the connection, also twice.
+
+        @param reason: URI for the router, default `wamp.close.normal`.
+        @return: fires when the connection is closed; never fails.
+        """
+        core = nexus.core
+        current = getattr(core, "session", None)
+        if current is not None and (current is self or self._shares_connection(current)):
+            core.session = None
+            core.wamp_connected = False
+        if self.client is None:
+            return succeed(None)
+        return self.client.goodbye(reason, message)
+
+    def _shares_connection(self, other: Any) -> bool:
+        return self.client is not None and getattr(other, "client", None) is self.client
+
+    def sayGoodbye(self, reason: str | None = None, message: str | None = None) -> None:
+        """Tell the router, as far as it knows this session."""
+        if self._session_id is not None:
+            super().leave(reason, message)
+        elif self._transport is not None:
+            self._transport.close()
+
+    def onUserError(self, fail: Failure, msg: str) -> None:
+        """A handler or a callback raised; autobahn goes on, so the log has to say it."""
+        self._report(fail, msg)
+
+    def _report(self, failure: Failure, text: str) -> None:
+        if isinstance(failure.value, ApplicationError):
+            out.warn(f"{text}: {failure.value.error_message()}")
+        else:
+            out.err(
+                f"{text}: {type(failure.value).__name__}: {failure.getErrorMessage()}",
+                extra={"traceback": failure.getTraceback()},
+            )
+
+
+class BaseSessionFactory(ApplicationSessionFactory):
+    """Makes the sessions of one connection, which share a Deferred, and `extra`."""
+
+    session: Any = BaseSession
+
+    def __init__(self, config: ComponentConfig, deferred: Deferred[Any] | None = None) -> None:
+        super().__init__(config)  # type: ignore[no-untyped-call]
+        self.deferred = deferred
+        self.extra: Any = None
+
+    def __call__(self) -> BaseSession:
+        session: BaseSession = super().__call__()  # type: ignore[no-untyped-call]
+        session.deferred = self.deferred
+        session.extra = self.extra
+        return session

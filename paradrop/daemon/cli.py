@@ -1,0 +1,160 @@
+"""
+The command line of `paradropd`: run the daemon, or give the router its identity.
+
+Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from paradrop import __version__
+from paradrop.base import identity, settings
+from paradrop.base.exceptions import ParadropException
+from paradrop.daemon import account, pidfile
+
+PDID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A pdid is the last component of the URIs that its router owns, so it has no dot."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """@return: the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["provision"]:
+            return _provision(_provision_parser().parse_args(words[1:]))
+        return _run(_parser().parse_args(words))
+    except (ParadropException, OSError) as error:
+        print(f"paradropd: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paradropd",
+        description="The Paradrop router daemon. SIGHUP: read the identity again and reconnect. "
+        "SIGTERM: stop.",
+        epilog="`paradropd provision --help` says how to give the router its identity by hand.",
+    )
+    parser.add_argument("--version", action="version", version=f"paradropd {__version__}")
+    _add_settings(parser)
+    return parser
+
+
+def _provision_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paradropd provision",
+        description="Give the router its identity, and tell the running daemon. An identity that "
+        "it had is replaced.",
+    )
+    parser.add_argument("--pdid", required=True, type=_pdid, help="letters, digits, - and _")
+    parser.add_argument("--router", required=True, type=_router, help="wss://host[:port]/path")
+    parser.add_argument(
+        "--token-file", required=True, metavar="FILE", help="file with the API token, - for stdin"
+    )
+    parser.add_argument("--pdserver", type=_server, help="URL of the server; default: the setting")
+    _add_settings(parser)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mode",
+        choices=("production", "local", "unittest"),
+        help="where everything is; default: production where /etc/paradrop exists, else local",
+    )
+    parser.add_argument("settings", nargs="*", metavar="KEY:VALUE", help="settings to override")
+
+
+def _pdid(text: str) -> str:
+    if PDID.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no pdid: 1 to 64 of letters, digits, - and _"
+        )
+    return text
+
+
+def _router(text: str) -> str:
+    return _url(text, ("wss", "ws"))
+
+
+def _server(text: str) -> str:
+    return _url(text, ("https", "http"))
+
+
+def _url(text: str, schemes: tuple[str, ...]) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in schemes and parts.hostname and (parts.port or 1)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL like {schemes[0]}://host/path")
+    return text
+
+
+def _load_settings(options: argparse.Namespace) -> None:
+    """Load the settings, as the user who owns the configuration home."""
+    mode = options.mode or ("production" if Path("/etc/paradrop").is_dir() else "local")
+    settings.loadSettings(mode, options.settings)
+    account.become_owner(
+        Path(settings.CONFIG_HOME_DIR),
+        made=[Path(settings.LOG_DIR), Path(settings.KEY_DIR), Path(settings.MISC_DIR)],
+        runtime=Path(settings.RUNTIME_HOME_DIR),
+    )
+
+
+def _read_token(name: str) -> str:
+    try:
+        token = (sys.stdin.read() if name == "-" else Path(name).read_text()).strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise ParadropException(f"{name} has no token: one line of printable text is wanted")
+    return token
+
+
+def _provision(options: argparse.Namespace) -> int:
+    token = _read_token(options.token_file)  # before privileges are dropped: it may be root's
+    _load_settings(options)
+    contents, aside = identity.read_info(settings.CONFIG_FILE)
+    if aside is not None:
+        print(f"paradropd: the state was not valid, and is kept as {aside}", file=sys.stderr)
+    contents |= {
+        "version": identity.VERSION,
+        "pdid": options.pdid,
+        "pdserver": options.pdserver or settings.PDSERVER,
+        "wampRouter": options.router,
+    }
+    identity.store_identity(contents, token, settings.CONFIG_FILE)
+    pid = pidfile.running(Path(settings.RUNTIME_HOME_DIR))
+    if pid is None:
+        print(f"provisioned as {options.pdid}; no daemon runs")
+        return 0
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except OSError as error:
+        raise ParadropException(
+            f"provisioned, but the daemon (pid {pid}) was not told: {error}; restart it"
+        ) from error
+    print(f"provisioned as {options.pdid}; the daemon (pid {pid}) reconnects")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Until the reactor has its own handlers: a stop during the imports, which are slow on a
+    # small router, is a clean one, and there is no identity yet that could be read again.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _load_settings(options)
+    with pidfile.PidFile(Path(settings.RUNTIME_HOME_DIR)):
+        from paradrop.daemon.router import run
+
+        return run()

@@ -1,0 +1,129 @@
+"""The daemon itself: which session it wants, from its start to its end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Generator
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.python.failure import Failure
+
+import paradrop
+from paradrop.base import identity, nexus, settings
+from paradrop.base.exceptions import ParadropException
+from paradrop.base.output import out
+from paradrop.daemon import provisioning
+from paradrop.daemon.session import RouterSession
+
+reactor: Any = _reactor
+
+
+class RouterDaemon(nexus.NexusBase):
+    """
+    A router that wants to be joined: as itself if it is provisioned, else as its batch first.
+
+    @ivar started: seconds of `time.monotonic`.
+    @ivar sessions: joins since then.
+    @ivar heartbeats: of all sessions.
+    """
+
+    sessionClass: type[RouterSession] = RouterSession
+
+    def __init__(self, stealStdio: bool = True, printToConsole: bool = True) -> None:
+        self.started = time.monotonic()
+        self.sessions = 0
+        self.heartbeats = 0
+        self._establishing: Deferred[None] | None = None
+        self._again: Any = None
+        super().__init__(stealStdio, printToConsole)
+
+    def onStart(self) -> None:
+        out.info(
+            f"paradropd {paradrop.__version__} started",
+            extra={"event": "daemon.started", "version": paradrop.__version__},
+        )
+        self.establish()
+
+    def onStop(self) -> Deferred[None]:
+        self._give_up()
+        out.info("paradropd stops", extra={"event": "daemon.stopped"})
+        return super().onStop()
+
+    def updatesPending(self) -> None:
+        """The operator says that there are updates; for an owner to override."""
+        out.info("updates are pending", extra={"event": "updates.pending"})
+
+    def reread(self) -> None:
+        """Take the identity from the disk, and connect as what it says."""
+        out.info("the identity is read again", extra={"event": "daemon.reload"})
+        try:
+            self.reload()
+        except OSError as error:
+            out.err(f"the state cannot be read: {error}")
+            return
+        self.establish()
+
+    def establish(self) -> None:
+        """Give up what is under way, and start to get the session that is wanted."""
+        self._give_up()
+        establishing = self._establish()
+        self._establishing = establishing
+        establishing.addErrback(self._failed)
+
+    def _give_up(self) -> None:
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        establishing, self._establishing = self._establishing, None
+        if establishing is not None and not establishing.called:
+            establishing.cancel()
+
+    @inlineCallbacks
+    def _establish(self) -> Generator[Deferred[Any], Any, None]:
+        if not (self.provisioned() and self.getKey(identity.TOKEN_KEY)):
+            batch = provisioning.read_batch()
+            if batch is None:
+                out.warn(
+                    f"not provisioned: run `paradropd provision`, or put {provisioning.FILE_NAME} "
+                    f"into {settings.CONFIG_HOME_DIR} and send SIGHUP",
+                    extra={"event": "daemon.unprovisioned"},
+                )
+                yield self.disconnect()
+                return
+            out.info(f"asking {batch.server} for an identity, as batch {batch.id}")
+            given = yield provisioning.request(batch)
+            self.provision_with_token(given.pdid, given.token, wampRouter=given.router)
+            out.info(
+                f"provisioned as {given.pdid}",
+                extra={"event": "daemon.provisioned", "pdid": given.pdid},
+            )
+        yield self.connect(self.sessionClass)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        delay = settings.WAMP_MAX_DELAY
+        known = failure.check(ParadropException, OSError) is not None
+        out.err(
+            f"no session, tried again in {delay:g} s: {failure.getErrorMessage()}",
+            extra={} if known else {"traceback": failure.getTraceback()},
+        )
+        self._again = reactor.callLater(delay, self.reread)
+
+
+def run() -> int:
+    """
+    Run the daemon until SIGTERM or SIGINT.
+
+    @return: the exit code.
+    @raise OSError: the state or the log folder cannot be used.
+    """
+    # Twisted's timers follow the wall clock; on a router that one jumps, and they would stall.
+    reactor.seconds = time.monotonic
+    daemon = RouterDaemon()
+    nexus.core = daemon
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(daemon.reread))
+    reactor.run()
+    return 0

@@ -1,0 +1,146 @@
+"""The session of a provisioned router: what it offers, hears and says, after every join."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, NoReturn, Protocol
+
+from autobahn.wamp import auth
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import RegisterOptions
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+
+import paradrop
+from paradrop.base import identity, nexus, settings
+from paradrop.base.cxbr import BaseSession
+from paradrop.base.exceptions import AuthenticationError, SettingsError
+from paradrop.base.output import out
+from paradrop.daemon import configuration, logpages
+
+
+class Life(Protocol):
+    """What a session tells of the daemon that it belongs to."""
+
+    started: float
+    sessions: int
+    heartbeats: int
+
+    def updatesPending(self) -> None: ...
+
+
+def sign(challenge: Any, secret: str | bytes) -> str:
+    """Answer a WAMP-CRA challenge, with or without a salt (WAMP specification, "Challenge
+    Response Authentication")."""
+    key = secret.encode() if isinstance(secret, str) else secret
+    extra = challenge.extra
+    if "salt" in extra:
+        key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
+    signature: bytes = auth.compute_wcs(key, extra["challenge"])
+    return signature.decode("ascii")
+
+
+class RouterSession(BaseSession):
+    """Joins as the router, registers its procedures, publishes its heartbeat."""
+
+    _heartbeat: LoopingCall | None = None
+
+    def onConnect(self) -> None:
+        self.join(self.config.realm, ["wampcra"], self.pdid)
+
+    def onChallenge(self, challenge: Any) -> str:
+        token = nexus.core.getKey(identity.TOKEN_KEY)
+        if token is None:
+            raise AuthenticationError(f"there is no key {identity.TOKEN_KEY}: provision the router")
+        return sign(challenge, token)
+
+    @inlineCallbacks
+    def onJoin(self, details: Any) -> Generator[Deferred[Any], Any, None]:
+        # A session of ours that the router still believes in must not keep the procedures.
+        takeover = RegisterOptions(force_reregister=True)
+        yield self.register(self.status, "org.paradrop.status", takeover)
+        yield self.register(self.logs, "org.paradrop.logs", takeover)
+        yield self.register(self.configure, "org.paradrop.config", takeover)
+        yield self.subscribe(self.onUpdatesPending, "org.paradrop.updatesPending")
+        self._life.sessions += 1
+        yield super().onJoin(details)
+        self._heartbeat = LoopingCall(self._beat)
+        self._heartbeat.start(settings.HEARTBEAT_INTERVAL).addErrback(
+            lambda failure: out.warn(f"no heartbeat: {failure.getErrorMessage()}")
+        )
+
+    def onClose(self, wasClean: bool) -> None:
+        if self._heartbeat is not None and self._heartbeat.running:
+            self._heartbeat.stop()
+        super().onClose(wasClean)
+
+    @property
+    def _life(self) -> Life:
+        life: Life = nexus.core
+        return life
+
+    def _uptime(self) -> float:
+        return round(time.monotonic() - self._life.started, 3)
+
+    def _beat(self) -> None:
+        interval = max(0.1, float(settings.HEARTBEAT_INTERVAL))
+        if self._heartbeat is not None:
+            self._heartbeat.interval = interval  # it may have been changed meanwhile
+        self._life.heartbeats += 1
+        self.publish(
+            "org.paradrop.heartbeat",
+            uptime=self._uptime(),
+            sessions=self._life.sessions,
+            seq=self._life.heartbeats,
+        )
+
+    def status(self, pdid: str, *rest: Any) -> dict[str, Any]:
+        """How the router is: see the keys. Times in seconds, of the monotonic clock."""
+        return {
+            "version": paradrop.__version__,
+            "pdid": self.pdid,
+            "uptime": self._uptime(),
+            "sessions": self._life.sessions,
+            "wamp_state": self.client.state if self.client is not None else "ready",
+            "session": self._session_id,
+        }
+
+    def logs(
+        self, pdid: str, since: float = 0.0, cursor: str | None = None, limit: int = 500
+    ) -> Deferred[dict[str, Any]]:
+        """
+        Log records later than `since` (seconds since the epoch), a page at a time.
+
+        @param cursor: that of the page before, None for the first.
+        @param limit: records at most; never more than `logpages.MAX_RECORDS`.
+        @return: `{"records": [...], "cursor": ...}`; the cursor is None after the last page.
+        """
+
+        def refuse(failure: Failure) -> NoReturn:
+            failure.trap(ValueError, TypeError)
+            raise ApplicationError("org.paradrop.error.invalid_argument", str(failure.value))
+
+        out.flush()
+        page = deferToThread(logpages.read, settings.LOG_DIR, since, cursor, limit)
+        page.addErrback(refuse)
+        return page
+
+    def configure(self, pdid: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+        """
+        The settings, after `changes` (new values by name) have been applied and kept.
+
+        @raise ApplicationError: `org.paradrop.error.invalid_setting`; nothing was changed.
+        """
+        try:
+            if changes:
+                configuration.change(changes)
+                out.info(f"settings changed: {', '.join(sorted(changes))}")
+        except SettingsError as error:
+            raise ApplicationError("org.paradrop.error.invalid_setting", str(error)) from error
+        return configuration.current()
+
+    def onUpdatesPending(self, pdid: str, *rest: Any, **more: Any) -> None:
+        self._life.updatesPending()
