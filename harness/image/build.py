@@ -1,0 +1,139 @@
+"""From an architecture's name to an image on disk.
+
+An image is two cached layers: the root (Debian and wheels: a minute, changes rarely) and the
+library under test (seconds, changes with every edit). Its folder joins them by hard links.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.errors import ImageError
+from harness.image import apt, cache, initramfs, library, python, root
+from harness.image.architecture import ARCHITECTURES, Architecture
+from harness.image.digest import sha256
+
+_RECIPE = ("apt", "initramfs", "python", "root", "squashfs")
+"""Modules of this package that decide what is in the root."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A router image on disk; its files never change.
+
+    `manifest` says what is in it: `architecture`, `key`, `kernel` (version), `packages`
+    (versions of Debian's), `wheels` (version and sha256), `library` (version, wheel, sha256),
+    `files` (size and sha256).
+    """
+
+    arch: str
+    folder: Path
+    kernel: Path
+    initramfs: Path
+    root: Path
+    library: Path
+    key: str
+    manifest: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def architecture(self) -> Architecture:
+        return ARCHITECTURES[self.arch]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(int(facts["size"]) for facts in self.manifest["files"].values())
+
+
+def build(
+    arch: str,
+    *,
+    progress: Callable[[str], None] | None = None,
+    rebuild: bool = False,
+    project: Path | None = None,
+) -> Image:
+    """The image of an architecture, from the cache where its inputs have not changed.
+
+    @param arch: a name in `ARCHITECTURES`.
+    @param progress: called with a line at each step that takes time.
+    @param rebuild: fetch Debian's packages again, which also brings their updates.
+    @param project: the checkout with the library; default: the one that the harness runs from.
+    @raise ImageError: unknown architecture, or a mirror, a tool, the disk or the code failed.
+    @raise MissingToolError: a program is not installed; the error names its package.
+    """
+    if arch not in ARCHITECTURES:
+        raise ImageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
+    architecture = ARCHITECTURES[arch]
+    checkout = project or Path(harness.__file__).resolve().parents[1]
+    lock = checkout / "requirements/device.lock"
+    if not lock.is_file():
+        raise ImageError(
+            f"{checkout} is no checkout of the project", hint="images are built from one"
+        )
+
+    def say(text: str) -> None:
+        if progress is not None:
+            progress(text)
+
+    def say_arch(text: str) -> None:
+        say(f"{arch}: {text}")
+
+    def build_root(folder: Path) -> cache.Manifest:
+        return asdict(root.build(architecture, lock, folder, say_arch))
+
+    def build_library(folder: Path) -> cache.Manifest:
+        return library.build(checkout, folder, say)
+
+    root_key = _root_key(architecture, lock)
+    library_key = _key(python.NAME, library.sources(checkout), *_code("library", "python"))
+    root_folder, root_facts = cache.entry(
+        f"root-{arch}-{root_key[:16]}", build_root, say_arch, rebuild=rebuild
+    )
+    library_folder, library_facts = cache.entry(f"library-{library_key[:16]}", build_library, say)
+
+    files = {**root_facts.pop("files"), **library_facts.pop("files")}
+    key = _key(arch, json.dumps(files, sort_keys=True))
+
+    def join(folder: Path) -> cache.Manifest:
+        for name in files:
+            source = library_folder if name.startswith("library.") else root_folder
+            os.link(source / name, folder / name)
+        return {"architecture": arch, "key": key, "library": library_facts, **root_facts}
+
+    folder, manifest = cache.entry(f"{arch}-{key[:16]}", join, say_arch)
+    return Image(
+        arch=arch,
+        folder=folder,
+        kernel=folder / "kernel",
+        initramfs=folder / "initramfs",
+        root=folder / "root.squashfs",
+        library=folder / "library.squashfs",
+        key=key,
+        manifest=manifest,
+    )
+
+
+def _root_key(architecture: Architecture, lock: Path) -> str:
+    facts = (architecture.name, architecture.debian, architecture.kernel, architecture.console)
+    guest = [
+        f"{file.relative_to(root.GUEST)}:{sha256(file)}"
+        for file in sorted(root.GUEST.rglob("*"))
+        if file.is_file()
+    ]
+    recipe = (apt.RELEASE, python.NAME, *root.PACKAGES, *initramfs.MODULES)
+    return _key(*facts, *architecture.platforms, *recipe, sha256(lock), *guest, *_code(*_RECIPE))
+
+
+def _code(*modules: str) -> list[str]:
+    return [sha256(Path(__file__).with_name(f"{module}.py")) for module in modules]
+
+
+def _key(*facts: str) -> str:
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()

@@ -1,0 +1,121 @@
+"""Folders of built files that are whole or not there.
+
+An entry is built under a lock in a folder of its own and renamed when it is complete, so two
+runs build it once and a killed one leaves nothing that looks finished. Its `manifest.json`
+records the sha256 of each file; an entry that no longer matches is built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ImageError
+from harness.image.digest import sha256
+
+MANIFEST = "manifest.json"
+Progress = Callable[[str], None]
+Manifest = dict[str, Any]
+
+
+def folder() -> Path:
+    """Where images are kept: `paradrop-hil/images` of the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "paradrop-hil" / "images"
+
+
+def entry(
+    name: str,
+    build: Callable[[Path], Manifest],
+    progress: Progress,
+    *,
+    rebuild: bool = False,
+) -> tuple[Path, Manifest]:
+    """An entry of the cache, built if it is not there.
+
+    @param name: names its inputs: same name, same entry.
+    @param build: fills an empty folder and returns what to record of it.
+    @param progress: called with a line whenever something takes time.
+    @param rebuild: build it even if it is there.
+    @return: its folder and its manifest, with `files`: size and sha256 of each.
+    @raise ImageError: the disk is full or can't be written.
+    """
+    target = folder() / name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_name(f".{name}.lock"), progress, name):
+            damage = _damage(target) if target.exists() else "missing"
+            if not damage and not rebuild:
+                return target, _read(target)
+            if damage != "missing" and damage:
+                progress(f"{name} in the cache is damaged ({damage}): building it again")
+            manifest = _build(target, build)
+            return target, manifest
+    except OSError as error:
+        hint = "make room, or point XDG_CACHE_HOME elsewhere" if error.errno == 28 else ""
+        raise ImageError(
+            f"{name} can't be built below {target.parent}: {error}", hint=hint
+        ) from error
+
+
+def _build(target: Path, build: Callable[[Path], Manifest]) -> Manifest:
+    for leftover in target.parent.glob(f".{target.name}.tmp-*"):  # of a run that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp-", dir=target.parent))
+    try:
+        manifest = build(scratch)
+        files = sorted(path for path in scratch.iterdir() if path.is_file())
+        manifest["files"] = {
+            path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in files
+        }
+        text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+        (scratch / MANIFEST).write_text(text, encoding="utf-8")
+        for path in (*files, scratch / MANIFEST):
+            path.chmod(0o644)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        scratch.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        scratch.rename(target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _damage(target: Path) -> str:
+    try:
+        recorded = _read(target)["files"].items()
+        for name, facts in recorded:
+            path = target / name
+            if path.stat().st_size != facts["size"] or sha256(path) != facts["sha256"]:
+                return f"{name} has changed"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is gone"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} can't be read"
+    return ""
+
+
+def _read(target: Path) -> Manifest:
+    manifest: Manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+@contextlib.contextmanager
+def _locked(path: Path, progress: Progress, name: str) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"{name} is being built by another run: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,72 @@
+"""Runs the programs that a build needs, with errors that say what to install or what broke."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import ImageError, MissingToolError
+
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def find(program: str, package: str) -> str:
+    """The path of a program; users other than root may have no `sbin` in their search path.
+
+    @raise MissingToolError: it is not installed.
+    """
+    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
+    path = shutil.which(program, path=folders)
+    if path is None:
+        raise MissingToolError(program, package)
+    return path
+
+
+def run(
+    argv: Sequence[str | Path],
+    package: str,
+    *,
+    purpose: str,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program to its end.
+
+    @param package: the Debian package that has it.
+    @param purpose: what could not be done, should it fail; begins the error.
+    @return: its standard output.
+    @raise MissingToolError: it is not installed.
+    @raise ImageError: it failed.
+    """
+    program = find(str(argv[0]), package)
+    done = subprocess.run(
+        [program, *map(str, argv[1:])],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        check=False,
+    )
+    if done.returncode:
+        output = (done.stderr + done.stdout).strip()
+        raise ImageError(
+            f"{purpose}: {argv[0]} ended with status {done.returncode}",
+            hint=_hint(output),
+            evidence="\n".join(output.splitlines()[-20:]),
+        )
+    return done.stdout
+
+
+def _hint(output: str) -> str:
+    if "No space left on device" in output:
+        return "the disk is full: make room, or point XDG_CACHE_HOME and TMPDIR elsewhere"
+    if "Temporary failure resolving" in output or "Could not connect" in output:
+        return "the Debian mirror can't be reached: check the network and the apt sources"
+    return ""
