@@ -15,6 +15,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ class Output:
     def __getattr__(self, name: str) -> Stream:
         if name.startswith("_") or "outputMappings" not in self.__dict__:
             raise AttributeError(name)
-        return self.__dict__.get("verbose", lambda *args, **kwargs: None)
+        stream: Stream = self.__dict__.get("verbose", lambda *args, **kwargs: None)
+        return stream
 
     def startLogging(
         self,
@@ -260,7 +262,7 @@ class Output:
         if newStatus and not self.stealIo:
             self.redirectOut = self._redirect(sys.stdout, Level.VERBOSE)
             self.redirectErr = self._redirect(sys.stderr, Level.WARN)
-            sys.stdout, sys.stderr = self.redirectOut, self.redirectErr  # type: ignore[assignment]
+            sys.stdout, sys.stderr = self.redirectOut, self.redirectErr
         elif self.stealIo and not newStatus:
             for redirect in (self.redirectOut, self.redirectErr):
                 redirect.endLines()
