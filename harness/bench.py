@@ -66,8 +66,9 @@ class Bench:
     def device(self, kind: str) -> Device:
         """A new device, booted, its daemon running and not provisioned."""
         folder = self.folder / f"{kind}-{next(self._numbers)}"
-        config = {"ca.pem": self.node.ca_pem}
-        device = devices.create(kind, folder, self.timeline, config)
+        device = devices.create(kind, folder, self.timeline)
+        settings = f"[base]\nwamp_ca_file = {device.config_home}/ca.pem\nheartbeat_interval = 5\n"
+        device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings.encode()}
         self._devices.append(device)
         try:
             device.start()
@@ -155,5 +156,5 @@ class Bench:
         if "operator" in self.__dict__:
             self.operator.close()
         if "node" in self.__dict__:
-            self.node.stop()
+            self.node.close()
         self.timeline.close()

@@ -83,7 +83,6 @@ def up(
                 "device": device.name,
                 "pdid": identity.pdid,
                 "node": bench.node.url(tls=True),
-                "console": f"tail -f {device.folder / 'console.log'}",
                 **device.access(),
             }
             if as_json:

@@ -40,13 +40,10 @@ def kind_class(kind: str) -> type[Device]:
     return found
 
 
-def create(
-    kind: str, folder: Path, timeline: Timeline, config: Mapping[str, bytes] | None = None
-) -> Device:
+def create(kind: str, folder: Path, timeline: Timeline) -> Device:
     """A new device of its own identity, not started yet.
 
     @param folder: where everything it leaves is kept; made here.
-    @param config: files for the configuration home of its daemon, by name.
     """
     folder.mkdir(mode=0o700, parents=True)
-    return kind_class(kind)(folder, timeline, config or {})
+    return kind_class(kind)(folder, timeline)

@@ -14,7 +14,7 @@ from pathlib import Path
 TCG = "tcg,tb-size=64"
 """Software emulation; the translation buffer of 64 MiB halves the memory of a small guest."""
 
-PROBE_SECONDS = 15
+PROBE_SECONDS = 5
 
 
 @dataclass(frozen=True)

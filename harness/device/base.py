@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
@@ -40,7 +39,7 @@ class Device(ABC):
     never comes up is a `BootError`; a router that does the wrong thing is a `DeviceError`.
 
     @param folder: where everything it leaves is kept.
-    @param config: files for the configuration home, by name, present before the first boot.
+    @ivar config: files for the configuration home, by name, present from the first boot on.
     """
 
     kind: ClassVar[str]
@@ -49,14 +48,15 @@ class Device(ABC):
     system is the router's own."""
 
     config_home: PurePosixPath
+    runtime_home: PurePosixPath
     daemon_user: str
     power: Power
     clock: Clock
 
-    def __init__(self, folder: Path, timeline: Timeline, config: Mapping[str, bytes]) -> None:
+    def __init__(self, folder: Path, timeline: Timeline) -> None:
         self.folder = folder
         self.timeline = timeline
-        self.config = dict(config)
+        self.config: dict[str, bytes] = {}
         self.name = f"{self.kind}-{folder.name}"
         self.links: dict[str, Link] = {}
 
@@ -81,8 +81,17 @@ class Device(ABC):
         """
 
     @abstractmethod
-    def write(self, path: PurePosixPath | str, data: bytes, mode: int = 0o644) -> None:
-        """Replace a file; it belongs to the administrator."""
+    def write(
+        self,
+        path: PurePosixPath | str,
+        data: bytes,
+        mode: int = 0o644,
+        owner: str | None = None,
+    ) -> None:
+        """Replace a file.
+
+        @param owner: a user on the device; else it belongs to the administrator.
+        """
 
     @abstractmethod
     def read(self, path: PurePosixPath | str) -> bytes:
@@ -90,6 +99,10 @@ class Device(ABC):
 
         @raise CommandError: it can't be read.
         """
+
+    @abstractmethod
+    def access(self) -> dict[str, str]:
+        """How a person gets into it: a command by name."""
 
     @abstractmethod
     def wan(self, port: int) -> tuple[str, int]:
@@ -112,6 +125,13 @@ class Device(ABC):
         """What it is made of, for the report: image, kernel, emulator and their hashes."""
 
     # -- the words of a test
+
+    def python(self, program: str, timeout: float = 60) -> str:
+        """Run a Python program with the device's interpreter and libraries; it must exit 0.
+
+        @return: its standard output.
+        """
+        return self.succeed(shlex.join(["python3", "-c", program]), timeout)
 
     def succeed(self, command: str, timeout: float = 60) -> str:
         """Run a command that must exit 0.
@@ -185,3 +205,10 @@ class Device(ABC):
             self.succeed(shlex.join([*words, "--token-file", str(token_file)]))
         finally:
             self.run(f"rm -f {token_file}")
+
+    def forget(self) -> None:
+        """Take its identity, keys and settings made later away; its daemon is started anew."""
+        self.daemon("stop")
+        home = self.config_home
+        self.succeed(f"rm -rf {home}/config* {home}/keys/* {home}/provision.yaml")
+        self.daemon("start")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
@@ -27,10 +26,11 @@ class ProcessDevice(Device):
     kind: ClassVar[str] = "process"
     capabilities: ClassVar[frozenset[str]] = frozenset({"link", "power"})
 
-    def __init__(self, folder: Path, timeline: Timeline, config: Mapping[str, bytes]) -> None:
-        super().__init__(folder, timeline, config)
+    def __init__(self, folder: Path, timeline: Timeline) -> None:
+        super().__init__(folder, timeline)
         self._home = folder / "etc"
         self.config_home = PurePosixPath(self._home)
+        self.runtime_home = PurePosixPath(folder / "run")
         self.daemon_user = getpass.getuser()
         self._log = folder / "console.log"
         self._child: Child | None = None
@@ -79,7 +79,13 @@ class ProcessDevice(Device):
             ) from error
         return Completed(command, shell.returncode, output, errors)
 
-    def write(self, path: PurePosixPath | str, data: bytes, mode: int = 0o644) -> None:
+    def write(
+        self,
+        path: PurePosixPath | str,
+        data: bytes,
+        mode: int = 0o644,
+        owner: str | None = None,  # all of it belongs to the one user there is
+    ) -> None:
         target = Path(path)
         target.touch(mode=mode)
         target.chmod(mode)
@@ -90,6 +96,9 @@ class ProcessDevice(Device):
             return Path(path).read_bytes()
         except OSError as error:
             raise CommandError(f"can't read {path}: {error}", device=self.name) from error
+
+    def access(self) -> dict[str, str]:
+        return {"shell": f"cd {self._home}", "console": f"tail -f {self._log}"}
 
     def wan(self, port: int) -> tuple[str, int]:
         if port not in self._relays:

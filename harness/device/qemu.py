@@ -9,7 +9,6 @@ import secrets
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +24,7 @@ from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
+from harness.image import cache
 
 MEMORY_MIB = 256
 BOOT_SECONDS = 120
@@ -45,10 +45,12 @@ class QemuDevice(Device):
     arch: ClassVar[str]
     console: Console
 
-    def __init__(self, folder: Path, timeline: Timeline, config: Mapping[str, bytes]) -> None:
-        super().__init__(folder, timeline, config)
-        self.config_home = PurePosixPath("/etc/paradrop")
-        self.daemon_user = "paradrop"
+    config_home = PurePosixPath("/etc/paradrop")
+    runtime_home = PurePosixPath("/var/run/paradrop")
+    daemon_user = "paradrop"
+
+    def __init__(self, folder: Path, timeline: Timeline) -> None:
+        super().__init__(folder, timeline)
         self.image = image.build(self.arch)
         self._architecture = image.ARCHITECTURES[self.arch]
         self._program = self._architecture.qemu
@@ -66,28 +68,33 @@ class QemuDevice(Device):
     # -- power
 
     def start(self) -> None:
-        self._host_key = image.state_disk(
-            self._disk,
-            hostname=self.name.replace("_", "-"),
-            authorized_key=self._key.public,
-            config=self.config,
-        )
+        private, self._host_key = image.host_key()
+        files = {
+            image.HOST_KEY: image.StateFile(private, 0o600),
+            image.AUTHORIZED_KEYS: image.StateFile(f"{self._key.public}\n".encode(), 0o600),
+            "/etc/machine-id": image.StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
+            "/etc/hostname": image.StateFile(f"{self.name.replace('_', '-')}\n".encode()),
+        }
+        for name, data in self.config.items():
+            path = str(self.config_home / name)
+            files[path] = image.StateFile(data, 0o600, self.daemon_user)
+        image.state_disk(self._disk, files)
         self._power_on()
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:
         return accel.choose(
-            self.arch, self._program, self.image.kernel, image.cache_folder() / "accelerators"
+            self.arch, self._program, self.image.kernel, cache.folder() / "accelerators"
         )
 
     def _command(self, monitor: Monitor) -> list[str]:
         machine = self._architecture
         mac = secrets.token_bytes(2).hex(":")
-        command = [self._program, *machine.machine, "-accel", self.accelerator.option]
+        command = [self._program, "-machine", machine.machine, "-accel", self.accelerator.option]
         command += ["-cpu", "host" if self.accelerator.name == "kvm" else machine.cpu]
         command += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-user-config"]
         command += ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initramfs)]
-        command += ["-append", machine.command_line]
+        command += ["-append", machine.kernel_arguments]
         for slot, (path, options) in enumerate(
             (
                 (self.image.root, "readonly=on"),
@@ -195,7 +202,13 @@ class QemuDevice(Device):
     def _set_link(self, up: bool) -> None:
         if self._monitor is None:
             raise InfrastructureError("is powered off", device=self.name)
-        self._monitor.execute("set_link", name="wan", up=up)
+        self._monitor.execute("set_link", {"name": "wan", "up": up})
+
+    def access(self) -> dict[str, str]:
+        return {
+            "shell": f"ssh -F {self.ssh_config} router",
+            "console": f"tail -f {self.console.log}",
+        }
 
     def wan(self, port: int) -> tuple[str, int]:
         return WAN_HOST, port
@@ -215,9 +228,17 @@ class QemuDevice(Device):
             self.check()
             raise
 
-    def write(self, path: PurePosixPath | str, data: bytes, mode: int = 0o644) -> None:
+    def write(
+        self,
+        path: PurePosixPath | str,
+        data: bytes,
+        mode: int = 0o644,
+        owner: str | None = None,
+    ) -> None:
         target = shlex.quote(str(path))
         command = f"umask 077 && cat > {target} && chmod {mode:o} {target}"
+        if owner is not None:
+            command += f" && chown {owner}: {target}"
         done = self._mgmt(command, stdin=data)
         if done.status != 0:
             raise CommandError(
@@ -271,7 +292,8 @@ class QemuDevice(Device):
             "QEMU": version.stdout.partition("\n")[0],
             "accelerator": f"{self.accelerator.option} ({self.accelerator.why})",
             "image": self.image.key,
-            **self.image.facts(),
+            "kernel": self.image.manifest["kernel"],
+            "library": self.image.manifest["library"]["sha256"],
         }
 
 

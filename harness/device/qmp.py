@@ -60,7 +60,7 @@ class Monitor:
             async for event in listener:
                 self._on_event(dict(event))
 
-    def execute(self, command: str, timeout: float = 10, **arguments: Any) -> Any:
+    def execute(self, command: str, arguments: dict[str, Any], timeout: float = 10) -> Any:
         """Run a QMP command (QEMU QMP Reference Manual).
 
         @return: its `return` value.
@@ -79,7 +79,7 @@ class Monitor:
 
     def human(self, command: str) -> str:
         """Run a command of the human monitor, for what QMP has no command for."""
-        return str(self.execute("human-monitor-command", **{"command-line": command}))
+        return str(self.execute("human-monitor-command", {"command-line": command}))
 
     def close(self) -> None:
         """Drop the connection; QEMU goes on."""

@@ -10,7 +10,7 @@ from testinfra.host import Host
 from harness.device.base import Device
 
 
-class DeviceBackend(BaseBackend):
+class DeviceBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no types
     """Carries testinfra's commands to a device over mgmt."""
 
     NAME = "device"

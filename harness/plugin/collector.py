@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness import report as reports
 from harness.errors import HarnessError
@@ -172,7 +173,10 @@ class Collector:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.result is not None:
             terminalreporter.write_line("")
-            terminalreporter.write_line(reports.table(self.result))
+            console = Console(force_terminal=terminalreporter.hasmarkup)
+            with console.capture() as shown:
+                console.print(reports.table(self.result))
+            terminalreporter.write(shown.get())
             terminalreporter.write_line(f"report: {self._folder / 'report.html'}")
 
 

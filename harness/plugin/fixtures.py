@@ -13,6 +13,7 @@ from testinfra.host import Host
 
 from harness.bench import Bench, Identity
 from harness.device import Device
+from harness.device.daemon_log import DaemonLog
 from harness.device.testinfra import host as testinfra_host
 from harness.node import Node, Operator
 
@@ -67,11 +68,11 @@ class Fixtures:
         current.drop()
 
     @pytest.fixture
-    def node(self, bench: Bench) -> Iterator[Node]:
+    def node(self, bench: Bench) -> Node:
         """The crossbar node, running at the start of every test."""
         if not bench.node.running:
             bench.node.start()
-        yield bench.node
+        return bench.node
 
     @pytest.fixture
     def operator(self, bench: Bench, node: Node) -> Operator:
@@ -104,15 +105,25 @@ class Fixtures:
         return pdid
 
     @pytest.fixture
-    def rejoins(
-        self, bench: Bench, pdid: str
-    ) -> Callable[..., AbstractContextManager[None]]:
+    def blank(self, current: Current, device: Device) -> Device:
+        """The device without an identity: its daemon runs and has never been provisioned."""
+        device.forget()
+        current.identity = None
+        return device
+
+    @pytest.fixture
+    def rejoins(self, bench: Bench, pdid: str) -> Callable[..., AbstractContextManager[None]]:
         """`with rejoins(after="router killed"): …`: see L{Bench.rejoins}."""
 
         def rejoins(after: str, within: float = 90) -> AbstractContextManager[None]:
             return bench.rejoins(pdid, after, within)
 
         return rejoins
+
+    @pytest.fixture
+    def log(self, device: Device) -> DaemonLog:
+        """What the daemon logs during the test."""
+        return DaemonLog(device)
 
     @pytest.fixture
     def host(self, device: Device) -> Host:

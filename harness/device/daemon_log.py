@@ -1,0 +1,73 @@
+"""The log of the daemon on a device, read over mgmt."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from harness.device.base import Device
+from harness.errors import DeviceError
+
+Record = dict[str, Any]
+"""A record of the log: message, type, extra, package, module, timestamp, pdid, line."""
+
+
+class DaemonLog:
+    """What the daemon has logged since this was made.
+
+    Today's file and the rotated ones are read as one, oldest first.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._before = len(self.lines())
+
+    def lines(self) -> list[str]:
+        """All lines in the files, as they are, also from before this was made."""
+        folder = self._device.config_home / "logs"
+        command = f"cd {folder} 2>/dev/null && cat $(ls log.* 2>/dev/null | sort) log 2>/dev/null"
+        return self._device.run(command).text.splitlines()
+
+    def records(self, event: str | None = None) -> list[Record]:
+        """The records since this was made.
+
+        @param event: only those that carry this in `extra`.
+        """
+        found = []
+        for line in self.lines()[self._before :]:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue  # the last line, while it is being written
+        return [r for r in found if event is None or _event(r) == event]
+
+    def wait_for(
+        self,
+        event: str,
+        timeout: float = 30,
+        where: Callable[[Record], bool] = lambda record: True,
+    ) -> Record:
+        """The first record with this event, as soon as it is there.
+
+        @raise DeviceError: there is none within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            for record in self.records(event):
+                if where(record):
+                    return record
+            if time.monotonic() > deadline:
+                last = "\n".join(self.lines()[-5:])
+                raise DeviceError(
+                    f"logged no {event} within {timeout:g} s",
+                    device=self._device.name,
+                    evidence=last,
+                )
+            time.sleep(0.3)
+
+
+def _event(record: Record) -> str | None:
+    extra = record.get("extra")
+    return extra.get("event") if isinstance(extra, dict) else None

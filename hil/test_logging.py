@@ -1,0 +1,181 @@
+"""What a router says of itself is kept, in order and whole, and can be fetched."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+KEYS = {"message", "type", "extra", "package", "module", "timestamp", "pdid", "line"}
+
+UNFLUSHED = 2.5
+"""Seconds of records that a power cut may cost: the log is synced every second while it grows."""
+
+BURST = """
+import threading
+from paradrop.base.output import out
+out.startLogging(filePath={folder!r}, printToConsole=False)
+def burst(thread):
+    for number in range({count}):
+        out.info("burst", extra={{"thread": thread, "number": number}})
+threads = [threading.Thread(target=burst, args=(t,)) for t in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+out.endLogging()
+"""
+
+ENDLESS = """
+import time
+from paradrop.base.output import out
+out.startLogging(filePath={folder!r}, printToConsole=False)
+for number in range(1000000):
+    out.info("tick", extra={{"number": number}})
+    time.sleep(0.01)
+"""
+
+STOLEN = """
+import sys, threading
+from paradrop.base.output import out
+out.startLogging(filePath={folder!r}, stealStdio=True, printToConsole=False)
+print("said on stdout")
+print("said on stderr", file=sys.stderr)
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+raise RuntimeError("nobody caught this")
+"""
+
+
+@pytest.fixture
+def folder(device):
+    """A folder on the device for a log of its own."""
+    folder = f"{device.config_home}/misc/log-{time.monotonic_ns()}"
+    device.succeed(f"mkdir -p {folder}")
+    return folder
+
+
+def records(text):
+    """The records of a log file's text; a line that is none is an error."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_record_has_what_is_documented(device, pdid, log):
+    """Every record has its documented fields, and the device's identity."""
+    device.daemon("restart")
+    joined = log.wait_for("wamp.joined", timeout=60)
+    assert set(joined) >= KEYS
+    assert joined["pdid"] == pdid
+    assert abs(joined["timestamp"] - float(device.succeed("date +%s"))) < 60
+
+
+def test_a_burst_arrives_complete_and_in_order(device, folder):
+    """Of 4 threads that log as fast as they can, every record arrives, in each one's order."""
+    device.python(BURST.format(folder=folder, count=500))
+    found = [r["extra"] for r in records(device.read(f"{folder}/log").decode())]
+    for thread in range(4):
+        assert [e["number"] for e in found if e.get("thread") == thread] == list(range(500))
+
+
+def test_events_are_logged_in_order(operator, pdid, log):
+    """What reaches the device over WAMP is in its log in the order in which it was sent."""
+    for number in range(20):
+        operator.publish(pdid, "updatesPending", number)
+    log.wait_for("updates.pending", where=lambda r: r["extra"]["args"] == [19])
+    assert [r["extra"]["args"] for r in log.records("updates.pending")] == [
+        [number] for number in range(20)
+    ]
+
+
+@pytest.mark.smoke
+def test_logs_over_wamp_equal_the_file(operator, pdid, log):
+    """`getLogsSince` over WAMP gives what the files hold."""
+    fetched = operator.logs(pdid)
+    held = [json.loads(line) for line in log.lines()]
+    assert fetched == held[: len(fetched)]
+    assert len(held) - len(fetched) < 5  # it goes on logging meanwhile
+
+
+def test_logs_since_a_time(operator, pdid, log):
+    """Only records later than the time that was asked for are sent."""
+    held = operator.logs(pdid)
+    middle = held[len(held) // 2]["timestamp"]
+    later = operator.logs(pdid, since=middle)
+    assert later[0]["timestamp"] > middle
+    assert [r for r in held if r["timestamp"] > middle] == later[: len(later)][
+        : len([r for r in held if r["timestamp"] > middle])
+    ]
+
+
+def test_the_log_goes_on_after_a_restart(device, pdid, log):
+    """A daemon that is restarted appends to its log."""
+    before = log.lines()
+    device.daemon("restart")
+    log.wait_for("wamp.joined", timeout=60)
+    assert log.lines()[: len(before)] == before
+
+
+@pytest.mark.needs("clock")
+def test_rotation_at_midnight(device, operator, pdid, log):
+    """At midnight yesterday's log gets its date, and nothing of it is lost."""
+    before = log.lines()
+    try:
+        midnight = (device.clock.now() // 86400 + 1) * 86400
+        device.clock.set(midnight - 2)
+        day = time.strftime("%Y_%m_%d", time.gmtime(midnight - 2))
+        device.wait_until_succeeds(f"test $(date +%s) -gt {midnight}")
+        operator.publish(pdid, "updatesPending", "tomorrow")
+        log.wait_for("updates.pending", where=lambda r: r["extra"]["args"] == ["tomorrow"])
+        rotated = device.read(device.config_home / "logs" / f"log.{day}").decode().splitlines()
+        today = device.read(device.config_home / "logs" / "log").decode()
+        assert set(before) <= set(rotated)
+        assert '"tomorrow"' in today
+        assert all(r["timestamp"] >= midnight for r in records(today))
+        assert '"tomorrow"' in json.dumps(operator.logs(pdid))
+    finally:
+        device.clock.reset()
+    operator.wait_joined(pdid)
+    operator.status(pdid)
+
+
+@pytest.mark.needs("clock")
+def test_a_clock_set_back_stops_nothing(device, operator, pdid):
+    """A clock that is stepped back an hour delays no timer: the heartbeat goes on."""
+    operator.config(pdid, {"HEARTBEAT_INTERVAL": 2})
+    try:
+        operator.wait_event(pdid, "heartbeat")
+        device.clock.set(device.clock.now() - 3600)
+        operator.wait_event(pdid, "heartbeat", timeout=20)
+    finally:
+        device.clock.reset()
+        operator.config(pdid, {"HEARTBEAT_INTERVAL": 5})
+
+
+@pytest.mark.fresh
+@pytest.mark.needs("power", "clock")
+def test_a_power_cut_costs_the_last_moments_only(device, folder):
+    """A power cut loses at most what was not yet flushed, and harms nothing before it."""
+    program = f"{folder}/endless.py"
+    device.write(program, ENDLESS.format(folder=folder).encode())
+    device.succeed(f"python3 {program} >/dev/null 2>&1 </dev/null & true")
+    device.wait_until_succeeds(f"grep -q '\"number\": \\?300' {folder}/log")
+    cut = float(device.succeed("date +%s"))
+    device.power.cycle()
+    lines = device.read(f"{folder}/log").decode(errors="replace").splitlines()
+    whole = records("\n".join(lines[:-1]))
+    ticks = [r["extra"]["number"] for r in whole if r["message"] == "tick"]
+    assert ticks == list(range(len(ticks)))
+    assert whole[-1]["timestamp"] > cut - UNFLUSHED
+
+
+def test_what_is_printed_and_what_nobody_catches(device, folder):
+    """Stolen stdout and stderr, and unhandled exceptions of any thread, are in the log."""
+    device.fail(
+        f"python3 -c '{STOLEN.format(folder=folder)}'".replace("'" + folder + "'", f'"{folder}"')
+    )
+    text = device.read(f"{folder}/log").decode()
+    messages = [str(r["message"]) for r in records(text)]
+    assert any("said on stdout" in m for m in messages)
+    assert any("said on stderr" in m for m in messages)
+    assert any("ZeroDivisionError" in m for m in messages)
+    assert any("nobody caught this" in m for m in messages)

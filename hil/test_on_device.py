@@ -1,0 +1,121 @@
+"""What is on the router: paths, owners, modes, processes, sockets, space and time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import yaml
+
+import paradrop
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("", 0o750), ("logs", 0o750), ("keys", 0o700), ("misc", 0o750)]
+)
+def test_folders(device, host, pdid, name, mode):
+    """Configuration, keys and logs are in folders of the daemon's user, closed to others."""
+    folder = host.file(str(device.config_home / name))
+    assert folder.is_directory
+    assert folder.user == device.daemon_user
+    assert folder.mode & ~mode == 0
+
+
+def test_configuration(device, host, pdid):
+    """The configuration names the identity, and only the daemon may read it."""
+    config = host.file(str(device.config_home / "config"))
+    assert config.user == device.daemon_user
+    assert config.mode & 0o137 == 0
+    content = yaml.safe_load(config.content_string)
+    assert content["pdid"] == pdid
+    assert set(content) >= {"version", "pdid", "pdserver", "wampRouter"}
+
+
+def test_keys(device, host, pdid):
+    """A key is read by nobody but the daemon."""
+    key = host.file(str(device.config_home / "keys" / "apitoken"))
+    assert key.mode == 0o600
+    assert key.user == device.daemon_user
+    assert key.size > 16
+
+
+def test_log_file(device, host, pdid):
+    """Today's log is there, grows, and is the daemon's."""
+    log = host.file(str(device.config_home / "logs" / "log"))
+    assert log.user == device.daemon_user
+    assert log.size > 0
+
+
+@pytest.mark.smoke
+@pytest.mark.needs("rootfs")
+def test_one_daemon_and_not_as_root(device, host, pdid):
+    """Exactly one daemon runs, as its own user."""
+    pid = host.run(f"cat {device.runtime_home}/paradropd.pid").stdout.strip()
+    assert host.file(f"/proc/{pid}/comm").content_string
+    owner = host.run(f"stat -c %U /proc/{pid}").stdout.strip()
+    assert owner == device.daemon_user != "root"
+    daemons = host.run("ps -o args | grep -c '[p]aradrop'").stdout.strip()
+    assert daemons == "1"
+
+
+@pytest.mark.needs("rootfs")
+def test_init_restarts_a_daemon_that_dies(device, host, operator, pdid, rejoins):
+    """A daemon that is killed is started again by the router's init."""
+    with rejoins(after="daemon killed"):
+        host.run(f"kill -9 $(cat {device.runtime_home}/paradropd.pid)")
+
+
+@pytest.mark.needs("rootfs")
+def test_listening_sockets(host):
+    """Nothing listens on the router but SSH, and that on mgmt alone."""
+    listening = host.run("netstat -lnt | awk 'NR > 2 { print $4 }'").stdout.split()
+    assert listening == ["10.0.2.15:22"]
+
+
+@pytest.mark.needs("rootfs")
+def test_firewall(host):
+    """What nobody asked for is dropped."""
+    rules = host.run("nft list ruleset").stdout
+    assert "hook input" in rules
+    assert "policy drop" in rules
+
+
+def test_installed_version(device):
+    """The daemon that is installed is the one that was built."""
+    assert device.succeed("paradropd --version").split()[-1] == paradrop.__version__
+
+
+@pytest.mark.needs("rootfs")
+def test_only_what_a_router_needs(host):
+    """Neither the harness nor a WAMP router is on the device."""
+    assert host.run("python3 -c 'import harness'").failed
+    assert host.run("python3 -c 'import crossbar'").failed
+    assert host.run("python3 -c 'import autobahn'").succeeded
+
+
+@pytest.mark.needs("rootfs")
+def test_root_is_read_only(host):
+    """The image can't be changed from the running system."""
+    root = [line.split() for line in host.file("/proc/mounts").content_string.splitlines()]
+    squashfs = [mount for mount in root if mount[2] == "squashfs"]
+    assert squashfs
+    assert all("ro" in mount[3].split(",") for mount in squashfs)
+
+
+@pytest.mark.needs("rootfs")
+def test_free_space(device, host):
+    """At least half of the state disk is free."""
+    line = host.run(f"df -k {device.config_home} | tail -1").stdout.split()
+    assert int(line[-3]) > int(line[-5]) / 2
+
+
+def test_clock(device):
+    """The device's clock is right."""
+    assert abs(float(device.succeed("date +%s")) - time.time()) < 5
+
+
+@pytest.mark.needs("rootfs")
+def test_machine_is_itself(host):
+    """A router has a machine id and a host key of its own."""
+    assert len(host.file("/etc/machine-id").content_string.strip()) == 32
+    assert host.file("/etc/dropbear/dropbear_ed25519_host_key").mode == 0o600

@@ -1,0 +1,127 @@
+"""A router gets its identity once, keeps it whatever happens, and gives it up when told to."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+import trustme
+import yaml
+
+
+def provision_file(device, bench, batch, key=None):
+    """Give the device what a factory gives it; it provisions itself when its daemon starts."""
+    content = {"server": bench.router_url(device), "batch": batch.id, "key": key or batch.key}
+    path = device.config_home / "provision.yaml"
+    device.write(path, yaml.safe_dump(content).encode(), mode=0o600, owner=device.daemon_user)
+    device.daemon("restart")
+
+
+@pytest.mark.smoke
+def test_by_itself_from_a_batch(bench, blank, node, operator, log):
+    """A device with a batch key fetches its identity and joins as itself."""
+    batch = node.add_batch(bench.router_url(blank))
+    provision_file(blank, bench, batch)
+    pdid = log.wait_for("wamp.joined", timeout=60)["pdid"]
+    bench.assert_healthy(pdid)
+    assert operator.status(pdid)["pdid"] == pdid
+
+
+def test_once_and_for_all(bench, blank, node, log):
+    """A device that has provisioned itself does not do so again at the next start."""
+    batch = node.add_batch(bench.router_url(blank))
+    provision_file(blank, bench, batch)
+    first = log.wait_for("wamp.joined", timeout=60)
+    blank.daemon("restart")
+    second = log.wait_for("wamp.joined", 60, lambda r: r["extra"] != first["extra"])
+    assert second["pdid"] == first["pdid"]
+    bench.assert_healthy(first["pdid"])
+
+
+def test_by_hand(bench, blank):
+    """An administrator's command gives a running device its identity."""
+    identity = bench.provision(blank)
+    bench.assert_healthy(identity.pdid)
+
+
+@pytest.mark.needs("power")
+def test_identity_survives_a_power_cut(bench, blank, operator):
+    """A device whose power is cut as soon as it has been provisioned is itself afterwards."""
+    identity = bench.provision(blank)
+    blank.power.cycle()
+    operator.wait_joined(identity.pdid)
+    bench.assert_healthy(identity.pdid)
+
+
+def test_wrong_batch_key(bench, blank, node, log):
+    """A wrong batch key is a security record, once, and nobody is hammered."""
+    batch = node.add_batch(bench.router_url(blank))
+    provision_file(blank, bench, batch, key="not-the-key")
+    refused = log.wait_for("wamp.refused", timeout=60)
+    assert refused["type"] == "security"
+    retry = log.wait_for("wamp.retry", where=lambda r: r["extra"]["delay"] > 30)
+    assert retry["extra"]["delay"] <= 66
+    assert len(log.records("wamp.refused")) == 1
+
+
+def test_batch_used_up(bench, blank, node, operator, log):
+    """A batch gives out no more identities than it has."""
+    batch = node.add_batch(bench.router_url(blank), size=0)
+    provision_file(blank, bench, batch)
+    log.wait_for("wamp.retry", timeout=60)
+    assert not log.records("wamp.joined")
+
+
+def test_wrong_token_and_then_the_right_one(bench, blank, node, operator, log):
+    """A wrong token is refused, said once, not hammered; the right one works at once."""
+    pdid = f"pd-{secrets.token_hex(4)}"
+    token = node.enroll(pdid)
+    blank.provision(pdid, bench.router_url(blank), "not-the-token")
+    assert log.wait_for("wamp.refused")["type"] == "security"
+    assert log.wait_for("wamp.retry")["extra"]["delay"] > 30
+    assert operator.sessions(pdid) == []
+    blank.provision(pdid, bench.router_url(blank), token)
+    operator.wait_joined(pdid, timeout=20)
+    assert len(log.records("wamp.refused")) == 1
+
+
+def test_revoked(bench, blank, node, operator, log):
+    """A revoked device loses its session and does not get another."""
+    identity = bench.provision(blank)
+    node.revoke(identity.pdid)
+    log.wait_for("wamp.refused")
+    assert operator.sessions(identity.pdid) == []
+
+
+def test_another_identity(bench, blank, operator):
+    """A device that is provisioned again is the new one, and no longer the old one."""
+    old = bench.provision(blank)
+    (session,) = operator.sessions(old.pdid)
+    new = bench.provision(blank)
+    operator.wait_left(old.pdid, session, timeout=20)
+    bench.assert_healthy(new.pdid)
+    assert operator.sessions(old.pdid) == []
+
+
+def test_router_with_a_strangers_certificate(bench, blank, operator, node, log):
+    """A router whose certificate nobody vouches for gets neither a session nor the token."""
+    identity = bench.provision(blank)
+    (session,) = operator.sessions(identity.pdid)
+    blank.write(
+        blank.config_home / "ca.pem", trustme.CA().cert_pem.bytes(), owner=blank.daemon_user
+    )
+    blank.daemon("restart")
+    log.wait_for("wamp.retry", where=lambda r: "certificate" in r["extra"]["reason"])
+    operator.wait_left(identity.pdid, session)
+    assert operator.sessions(identity.pdid) == []
+
+
+def test_no_secret_in_the_log(bench, blank, node, log):
+    """Neither the batch key nor the token ever appears in the log."""
+    batch = node.add_batch(bench.router_url(blank))
+    provision_file(blank, bench, batch)
+    log.wait_for("wamp.joined", timeout=60)
+    token = blank.read(blank.config_home / "keys" / "apitoken").decode().strip()
+    text = "\n".join(log.lines())
+    assert token not in text
+    assert batch.key not in text

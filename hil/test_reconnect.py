@@ -1,0 +1,96 @@
+"""A router that has lost its session gets it back, by itself, and whole."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.smoke
+def test_router_restarted(node, rejoins):
+    """A router that is restarted has the device back."""
+    with rejoins(after="router restarted"):
+        node.restart()
+
+
+def test_router_killed(node, rejoins):
+    """A router that dies without a goodbye has the device back when it runs again."""
+    with rejoins(after="router killed"):
+        node.kill()
+        node.start()
+
+
+@pytest.mark.needs("link")
+def test_cable_pulled_longer_than_the_ping_timeout(device, operator, pdid, log, rejoins):
+    """A half-open link is noticed by the device, and mended when the cable is back."""
+    (session,) = operator.sessions(pdid)
+    with rejoins(after="cable pulled"), device.link("wan").unplugged():
+        operator.wait_left(pdid, session, timeout=30)
+        log.wait_for("wamp.left", timeout=30)
+
+
+@pytest.mark.needs("link")
+def test_cable_flaps(device, operator, pdid):
+    """A cable that is out for a moment costs nothing: the session stays the same."""
+    before = operator.sessions(pdid)
+    with device.link("wan").unplugged():
+        pass
+    operator.wait_event(pdid, "heartbeat")
+    assert operator.sessions(pdid) == before
+
+
+@pytest.mark.needs("power")
+def test_power_cycled(device, rejoins):
+    """A device whose power is cut and comes back joins as itself."""
+    with rejoins(after="power cycled"):
+        device.power.cycle()
+
+
+@pytest.mark.needs("power")
+def test_power_comes_back_before_the_router(device, node, log, rejoins):
+    """A device that boots while there is no router joins when there is one."""
+    with rejoins(after="power cycled, no router"):
+        node.stop()
+        device.power.cycle()
+        log.wait_for("wamp.retry")
+        node.start()
+
+
+def test_daemon_restarted(device, rejoins):
+    """A daemon that is restarted joins as itself."""
+    with rejoins(after="daemon restarted"):
+        device.daemon("restart")
+
+
+def test_session_killed_by_the_operator(operator, pdid, rejoins):
+    """A session that an operator ends is replaced by the device."""
+    with rejoins(after="session killed"):
+        operator.end_sessions(pdid)
+
+
+def test_a_clean_stop_says_goodbye(device, operator, pdid):
+    """A daemon that is stopped leaves its session at once, not when pings go unanswered."""
+    (session,) = operator.sessions(pdid)
+    device.daemon("stop")
+    try:
+        operator.wait_left(pdid, session, timeout=5)
+    finally:
+        device.daemon("start")
+    operator.wait_joined(pdid)
+
+
+def test_events_arrive_after_a_rejoin(node, operator, pdid, log, rejoins):
+    """What the device had subscribed to reaches it after it has rejoined."""
+    with rejoins(after="router restarted"):
+        node.restart()
+    operator.publish(pdid, "updatesPending")
+    log.wait_for("updates.pending")
+
+
+def test_heartbeat_goes_on_after_a_rejoin(node, operator, pdid, rejoins):
+    """The device's heartbeat is heard again, and counts the sessions."""
+    before = operator.wait_event(pdid, "heartbeat").kwargs
+    with rejoins(after="router restarted"):
+        node.restart()
+    after = operator.wait_event(pdid, "heartbeat").kwargs
+    assert after["sessions"] == before["sessions"] + 1
+    assert after["uptime"] > before["uptime"]
