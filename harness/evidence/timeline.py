@@ -44,7 +44,8 @@ class Timeline:
     ) -> Iterator[dict[str, Any]]:
         """The recorded events later than `since` (seconds of `time.monotonic`), oldest first.
 
-        A line that a killed writer left unfinished is left out.
+        A reading ends with what was there when it began. A line that a killed writer left
+        unfinished is left out.
         """
         with self._lock:  # what is written beyond this point may be half a line
             end = self.path.stat().st_size

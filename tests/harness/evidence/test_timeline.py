@@ -49,6 +49,15 @@ def test_events_are_chosen_by_time_and_by_what_they_are(timeline: Timeline) -> N
     assert [e["event"] for e in chosen] == ["start", "ready"]
 
 
+def test_a_reading_ends_with_what_was_there_when_it_began(timeline: Timeline) -> None:
+    timeline.record("node", "start")
+    reading = timeline.events()
+    assert next(reading)["event"] == "start"
+    timeline.record("node", "ready")
+    assert list(reading) == []
+    assert len(list(timeline.events())) == 2
+
+
 def test_no_field_can_change_the_clock(timeline: Timeline) -> None:
     told = timeline.record("console", "line", t=1.0, wall=2.0)
     (event,) = timeline.events()

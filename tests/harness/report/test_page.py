@@ -195,5 +195,9 @@ def test_any_times_can_be_drawn(times: list[float]) -> None:
     dom = Dom(page(replace(result, tests=only)))
     assert len(dom.of("circle")) == len(times)
     assert 2 <= len(dom.of("text")) <= 9
-    for place in [*dom.of("circle"), *dom.of("text")]:
-        assert 0 <= float(str(place.get("cx") or place.get("x")).rstrip("%")) <= 100
+    dots, ticks = (
+        [float(str(place[name]).rstrip("%")) for place in dom.of(tag)]
+        for tag, name in (("circle", "cx"), ("text", "x"))
+    )
+    assert all(0 <= place <= 100 for place in [*dots, *ticks])
+    assert max(dots) > 60 or max(times) == 0  # the axis fits the times

@@ -31,7 +31,9 @@ def test_the_grid_and_the_verdict_are_printed() -> None:
 
 
 def test_markup_of_a_router_is_text() -> None:
-    assert "[bold]x[/bold]" in printed(samples.mixed(2, "[bold]x[/bold]"), width=400)
+    text = printed(samples.mixed(2, "[bold]x[/bold]"), width=400)
+    assert "gets its device back[bold]x[/bold]" in text
+    assert "after the router restarted[bold]x[/bold]" in text
 
 
 def test_all_three_files_are_written_whole(tmp_path: Path) -> None:
