@@ -231,6 +231,9 @@ class BaseSession(ApplicationSession):
                 extra={"event": "wamp.left", "reason": reason},
             )
 
+    def onLeave(self, details: Any) -> None:
+        """The session ended; for subclasses. What has to be done then does not depend on it."""
+
     def leave(self, reason: str | None = None, message: str | None = None) -> Deferred[None]:
         """
         A wanted goodbye, for good: the connection is closed and not tried again. It may be said

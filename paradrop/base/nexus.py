@@ -159,6 +159,8 @@ class NexusBase:
 
     def onInfoChange(self, key: str, value: Any) -> None:
         """Called after an attribute of `info` was written: saves."""
+        if key == "pdid":
+            _know_as(self, value)
         self.save()
 
     def save(self) -> None:
@@ -229,7 +231,12 @@ def _adopt(nexus: Any, contents: Mapping[str, Any]) -> None:
     """Take a state that is on the disk already: nobody is told, nothing is saved."""
     nexus.info.contents.clear()
     nexus.info.contents.update(contents)
-    nexus.PDID = contents["pdid"]
+    _know_as(nexus, contents["pdid"])
+
+
+def _know_as(nexus: Any, pdid: str | None) -> None:
+    nexus.PDID = pdid
+    output.out.pdid = pdid or "UNSET"
 
 
 def resolveInfo(nexus: Any, path: str | os.PathLike[str]) -> None:

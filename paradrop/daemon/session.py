@@ -61,11 +61,12 @@ class RouterSession(BaseSession):
     def onJoin(self, details: Any) -> Generator[Deferred[Any], Any, None]:
         # A session of ours that the router still believes in must not keep the procedures.
         takeover = RegisterOptions(force_reregister=True)
-        yield self.register(self.status, "org.paradrop.status", takeover)
         yield self.register(self.logs, "org.paradrop.logs", takeover)
         yield self.register(self.configure, "org.paradrop.config", takeover)
         yield self.subscribe(self.onUpdatesPending, "org.paradrop.updatesPending")
         self._life.sessions += 1
+        # The last thing to be had, so that a router that answers it is ready.
+        yield self.register(self.status, "org.paradrop.status", takeover)
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.start(settings.HEARTBEAT_INTERVAL).addErrback(
@@ -123,8 +124,11 @@ class RouterSession(BaseSession):
             failure.trap(ValueError, TypeError)
             raise ApplicationError("org.paradrop.error.invalid_argument", str(failure.value))
 
-        out.flush()
-        page = deferToThread(logpages.read, settings.LOG_DIR, since, cursor, limit)
+        def read() -> dict[str, Any]:
+            out.flush()
+            return logpages.read(settings.LOG_DIR, since, cursor, limit)
+
+        page = deferToThread(read)
         page.addErrback(refuse)
         return page
 
