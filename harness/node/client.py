@@ -68,18 +68,24 @@ class Client:
         self._connector: Any = None
 
     def start(self) -> None:
+        """Begin to join."""
+
         def connect() -> None:
             self._connector = connectWS(self._factory)
 
         self.run(connect, 10)
 
     def close(self) -> None:
+        """Leave, and stop rejoining; gone when it returns."""
+
         def disconnect() -> None:
             self._factory.stopTrying()
             if self._connector is not None:
                 self._connector.disconnect()
 
         self.run(disconnect, 10)
+        with self._changed:
+            self._changed.wait_for(lambda: self._session is None, 5)
 
     @property
     def changes(self) -> int:

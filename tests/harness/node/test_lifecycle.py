@@ -1,0 +1,194 @@
+"""Crossbar comes, goes, dies and comes back; its ports and its members stay."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from peer import Peer, Refused
+
+from harness.errors import InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.node import Node, crossbar
+from harness.node.log import entries, sessions
+
+Join = Callable[..., Peer]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node that a test may stop, as long as it starts it again."""
+    folder = tmp_path_factory.mktemp("own")
+    timeline = Timeline(folder / "timeline.jsonl")
+    with Node(folder / "node", timeline) as node:
+        yield node
+    timeline.close()
+
+
+def family(node: Node) -> list[psutil.Process]:
+    """Crossbar's controller and its worker; the worker runs in the node's folder."""
+    ours = psutil.Process().children(recursive=True)
+    groups = {os.getpgid(p.pid) for p in ours if p.cwd() == str(node.folder)}
+    return [process for process in ours if os.getpgid(process.pid) in groups]
+
+
+def wait_until_dead(processes: list[psutil.Process], timeout: float = 10) -> None:
+    deadline = time.monotonic() + timeout
+    while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes):
+        assert time.monotonic() < deadline, processes
+        time.sleep(0.02)
+
+
+def events(node: Node) -> list[str]:
+    assert node._timeline is not None
+    return [event["event"] for event in node._timeline.events()]
+
+
+def test_a_restart_keeps_ports_members_and_certificate(own: Node, join: Join, pdid: str) -> None:
+    token, before = own.enroll(pdid), (own.port, own.tls_port, own.ca_pem)
+    first = join(own.url(), pdid, token, ca_pem=own.ca_pem)
+    own.restart()
+    assert first.gone.wait(5)
+    assert (own.port, own.tls_port, own.ca_pem) == before
+    second = join(own.url(), pdid, token, ca_pem=own.ca_pem)
+    operator = own.operator()
+    assert operator.sessions(pdid) == [second.id]
+    operator.close()
+
+
+def test_kill_leaves_no_process_refuses_connections_and_keeps_the_ports(
+    own: Node, join: Join, pdid: str
+) -> None:
+    token = own.enroll(pdid)
+    peer = join(own.url(tls=False), pdid, token)
+    operator = own.operator()
+    assert operator.wait_joined(pdid) == peer.id
+    processes = family(own)
+    assert len(processes) == 2, "a controller and one worker"
+    own.kill()
+    assert not own.running
+    wait_until_dead(processes, 0.5)
+    assert peer.gone.wait(5)
+    for port in (own.port, own.tls_port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+    with pytest.raises(InfrastructureError, match="not joined"):
+        operator.status(pdid, timeout=0.2)
+
+    while_down = f"{pdid}-down"  # enrolled and revoked while nobody is there to be told
+    token_down = own.enroll(while_down)
+    own.revoke(pdid)
+    own.start()
+    with pytest.raises(Refused, match="not_authorized"):
+        join(own.url(tls=False), pdid, token)
+    again = join(own.url(tls=False), while_down, token_down)
+    assert operator.wait_joined(while_down, 10) == again.id, "the operator rejoins by itself"
+    operator.close()
+
+
+def test_the_time_line_tells_it_in_order(own: Node, join: Join, pdid: str) -> None:
+    assert own._timeline is not None
+    began = time.monotonic()
+    peer = join(own.url(tls=False), pdid, own.enroll(pdid))
+    own.kill()
+    own.start()
+    told = [e for e in own._timeline.events(began) if e.get("session", peer.id) == peer.id]
+    assert [event["event"] for event in told] == ["joined", "kill", "start", "ready"]
+    assert (told[0]["authid"], told[0]["session"]) == (pdid, peer.id)
+    assert 0 < told[3]["seconds"] < 60
+
+
+def test_the_log_tells_who_joined_and_left(own: Node, join: Join, pdid: str) -> None:
+    peer = join(own.url(tls=False), pdid, own.enroll(pdid))
+    peer.leave()
+
+    def met() -> list[tuple[bool, int]]:
+        log = entries(own.log.read_text().splitlines())
+        return [(met.joined, met.session) for met in sessions(log) if met.authid == pdid]
+
+    deadline = time.monotonic() + 5
+    while len(met()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert met() == [(True, peer.id), (False, peer.id)]
+
+
+def test_death_is_noticed_and_shown(own: Node) -> None:
+    own.check()
+    controller = next(p for p in family(own) if p.pid == os.getpgid(p.pid))
+    controller.kill()
+    wait_until_dead([controller])
+    with pytest.raises(InfrastructureError, match=r"status -9 without being asked\n(.*\n)*.*\["):
+        own.check()
+    assert "died" in events(own)
+    own.start()
+    own.check()
+
+
+def test_a_node_that_is_stopped_is_not_running(own: Node) -> None:
+    own.stop()
+    with pytest.raises(InfrastructureError, match="start the node first"):
+        own.check()
+    own.stop()
+    own.start()
+
+
+def test_two_nodes_do_not_meet(own: Node, node: Node, join: Join, pdid: str) -> None:
+    token = own.enroll(pdid)
+    join(own.url(tls=False), pdid, token)
+    with pytest.raises(Refused, match="not_authorized"):
+        join(node.url(tls=False), pdid, token)
+    with pytest.raises(Refused):
+        join(own.url(), pdid, token, ca_pem=node.ca_pem)
+    assert len({own.port, own.tls_port, node.port, node.tls_port}) == 4
+
+
+@pytest.mark.timeout(60)
+def test_nothing_outlives_a_harness_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from harness.node import Node\n"
+        "node = Node(Path(sys.argv[1])); node.start(); print('ready', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    harness = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path / "node"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert harness.stdout is not None
+    assert harness.stdout.readline() == "ready\n"
+    children = psutil.Process(harness.pid).children(recursive=True)
+    assert len(children) == 2
+    harness.send_signal(signal.SIGKILL)
+    harness.communicate()
+    wait_until_dead(children)
+
+
+def test_a_crossbar_that_can_not_start_shows_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.node.crossbar_config", lambda *_: {"version": 2, "workers": 1})
+    node = Node(tmp_path)
+    try:
+        with pytest.raises(InfrastructureError, match=r"(?s)ended with status 1.*workers"):
+            node.start()
+    finally:
+        node.close()
+
+
+def test_a_missing_crossbar_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossbar.sys, "executable", str(tmp_path / "python"))
+    node = Node(tmp_path / "node")
+    with pytest.raises(InfrastructureError, match=r"crossbar is not installed.*pip install"):
+        node.start()
+    node.close()
