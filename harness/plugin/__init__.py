@@ -3,8 +3,8 @@
 A suite names what it works with, and gets it: `node`, `device`, `pdid`, `operator`, `host`,
 `rejoins`. Each test runs on every device named; what a device has not makes a test not applicable.
 
-This module is loaded by every pytest run of the environment, so it imports the harness only when
-a suite is run.
+It is loaded by every pytest run of the environment, so the harness is imported only when a suite
+is run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from harness.plugin import fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what the device must be able to do")
     config.addinivalue_line("markers", "fresh: the test gets a device that no test had before")
     config.addinivalue_line("markers", "smoke: part of the quick look at every device")
+    # not before now, so that `host` is ours and not the one of testinfra's own plugin
+    config.pluginmanager.register(fixtures, "hil-fixtures")
     if config.getoption("--report") and not hasattr(config, "workerinput"):
         from harness.plugin.collector import Collector
 

@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from testinfra.host import Host
 
-from harness.bench import Bench, Identity
-from harness.device import Device
-from harness.device.daemon_log import DaemonLog
-from harness.device.testinfra import host as testinfra_host
-from harness.node import Node, Operator
+if TYPE_CHECKING:
+    from testinfra.host import Host
 
-BENCH = pytest.StashKey[Bench]()
-CURRENT = pytest.StashKey["Current"]()
+    from harness.bench import Bench, Identity
+    from harness.device import Device
+    from harness.device.daemon_log import DaemonLog
+    from harness.node import Node, Operator
+
+BENCH: pytest.StashKey[Bench] = pytest.StashKey()
+CURRENT: pytest.StashKey[Current] = pytest.StashKey()
 
 
 class Current:
@@ -44,88 +46,99 @@ class Current:
         self.device = self.identity = self._owner = None
 
 
-class Fixtures:
-    """What suites name in their arguments."""
+@pytest.fixture(scope="session")
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """The test bench of this worker: its node, its devices, its time line."""
+    from harness.bench import Bench
 
-    @pytest.fixture(scope="session")
-    def bench(self, request: pytest.FixtureRequest) -> Iterator[Bench]:
-        """The test bench of this worker: its node, its devices, its time line."""
-        folder = Path(tempfile.mkdtemp(prefix="hil-"))
-        bench = Bench(folder)
-        request.config.stash[BENCH] = bench
-        try:
-            yield bench
-        finally:
-            bench.close()
-            del request.config.stash[BENCH]
-            shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="hil-"))
+    bench = Bench(folder)
+    request.config.stash[BENCH] = bench
+    try:
+        yield bench
+    finally:
+        bench.close()
+        del request.config.stash[BENCH]
+        shutil.rmtree(folder, ignore_errors=True)
 
-    @pytest.fixture(scope="session")
-    def current(self, bench: Bench, request: pytest.FixtureRequest) -> Iterator[Current]:
-        current = request.config.stash[CURRENT] = Current(bench)
-        yield current
-        del request.config.stash[CURRENT]
+
+@pytest.fixture(scope="session")
+def current(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Current]:
+    current = request.config.stash[CURRENT] = Current(bench)
+    yield current
+    del request.config.stash[CURRENT]
+    current.drop()
+
+
+@pytest.fixture
+def node(bench: Bench) -> Node:
+    """The crossbar node, running at the start of every test."""
+    if not bench.node.running:
+        bench.node.start()
+    return bench.node
+
+
+@pytest.fixture
+def operator(bench: Bench, node: Node) -> Operator:
+    """A WAMP client that calls the devices' procedures and waits for their events."""
+    return bench.operator
+
+
+@pytest.fixture
+def device(
+    node: Node,
+    current: Current,
+    device_kind: str,
+    request: pytest.FixtureRequest,
+) -> Iterator[Device]:
+    """A booted device with a running daemon; shared by a module unless a test is `fresh`."""
+    fresh = request.node.get_closest_marker("fresh") is not None
+    device = current.get(request.module.__name__, device_kind, fresh=fresh)
+    request.node.user_properties.append(("facts", device.facts()))
+    yield device
+    if fresh:
         current.drop()
 
-    @pytest.fixture
-    def node(self, bench: Bench) -> Node:
-        """The crossbar node, running at the start of every test."""
-        if not bench.node.running:
-            bench.node.start()
-        return bench.node
 
-    @pytest.fixture
-    def operator(self, bench: Bench, node: Node) -> Operator:
-        """A WAMP client that calls the devices' procedures and waits for their events."""
-        return bench.operator
+@pytest.fixture
+def pdid(bench: Bench, current: Current, device: Device) -> str:
+    """The identity of the device, which is provisioned and joined when the test starts."""
+    if current.identity is None:
+        current.identity = bench.provision(device)
+    pdid = current.identity.pdid
+    bench.operator.wait_joined(pdid)
+    return pdid
 
-    @pytest.fixture
-    def device(
-        self,
-        node: Node,
-        current: Current,
-        device_kind: str,
-        request: pytest.FixtureRequest,
-    ) -> Iterator[Device]:
-        """A booted device with a running daemon; shared by a module unless a test is `fresh`."""
-        fresh = request.node.get_closest_marker("fresh") is not None
-        device = current.get(request.module.__name__, device_kind, fresh=fresh)
-        request.node.user_properties.append(("facts", device.facts()))
-        yield device
-        if fresh:
-            current.drop()
 
-    @pytest.fixture
-    def pdid(self, bench: Bench, current: Current, device: Device) -> str:
-        """The identity of the device, which is provisioned and joined when the test starts."""
-        if current.identity is None:
-            current.identity = bench.provision(device)
-        pdid = current.identity.pdid
-        bench.operator.wait_joined(pdid)
-        return pdid
+@pytest.fixture
+def blank(current: Current, device: Device) -> Device:
+    """The device without an identity: its daemon runs and has never been provisioned."""
+    device.forget()
+    current.identity = None
+    return device
 
-    @pytest.fixture
-    def blank(self, current: Current, device: Device) -> Device:
-        """The device without an identity: its daemon runs and has never been provisioned."""
-        device.forget()
-        current.identity = None
-        return device
 
-    @pytest.fixture
-    def rejoins(self, bench: Bench, pdid: str) -> Callable[..., AbstractContextManager[None]]:
-        """`with rejoins(after="router killed"): …`: see L{Bench.rejoins}."""
+@pytest.fixture
+def rejoins(bench: Bench, pdid: str) -> Callable[..., AbstractContextManager[None]]:
+    """`with rejoins(after="router killed"): …`: see L{Bench.rejoins}."""
 
-        def rejoins(after: str, within: float = 90) -> AbstractContextManager[None]:
-            return bench.rejoins(pdid, after, within)
+    def rejoins(after: str, within: float = 90) -> AbstractContextManager[None]:
+        return bench.rejoins(pdid, after, within)
 
-        return rejoins
+    return rejoins
 
-    @pytest.fixture
-    def log(self, device: Device) -> DaemonLog:
-        """What the daemon logs during the test."""
-        return DaemonLog(device)
 
-    @pytest.fixture
-    def host(self, device: Device) -> Host:
-        """The device as testinfra sees it."""
-        return testinfra_host(device)
+@pytest.fixture
+def log(device: Device) -> DaemonLog:
+    """What the daemon logs during the test."""
+    from harness.device.daemon_log import DaemonLog
+
+    return DaemonLog(device)
+
+
+@pytest.fixture
+def host(device: Device) -> Host:
+    """The device as testinfra sees it."""
+    from harness.device.testinfra import host
+
+    return host(device)
