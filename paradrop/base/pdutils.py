@@ -84,13 +84,19 @@ def urlEncodeMe(elem: Any, safe: str = " ") -> Any:
 
 
 def urlDecodeMe(elem: Any) -> Any:
-    """Decode every percent-encoded text in a JSON value, keys included."""
+    """
+    Decode every percent-encoded text in a JSON value, keys included. What is not UTF-8 (and so not
+    from `urlEncodeMe`) becomes U+FFFD.
+    """
     if isinstance(elem, dict):
         return {urlDecodeMe(key): urlDecodeMe(value) for key, value in elem.items()}
     if isinstance(elem, list):
         return [urlDecodeMe(element) for element in elem]
     if isinstance(elem, str):
-        return unquote(elem, errors="surrogatepass")
+        try:
+            return unquote(elem, errors="surrogatepass")
+        except UnicodeDecodeError:
+            return unquote(elem)
     return elem
 
 

@@ -103,12 +103,22 @@ class BaseOutput:
 class ExceptionOutput(BaseOutput):
     """The stream that takes an exception, and records its traceback."""
 
-    def __call__(self, exception: object = None, random: object = None, **extras: Any) -> Record:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self,
+        exception: object = None,
+        random: object = None,
+        extra: Mapping[str, Any] | None = None,
+        **extras: Any,
+    ) -> Record:
         """
+        Make a record.
+
         @param exception: the exception; outside of an `except` block as well. Text (or None) stands
             for the exception that is being handled.
         @param random: not used; existing callers give it.
+        @param extra: as for every stream.
         """
+        extras = {**(extra or {}), **extras}
         handled = exception if isinstance(exception, BaseException) else sys.exception()
         if handled is None:
             return self.record(text(exception), silentLogPrefix(1), extras)
