@@ -92,16 +92,17 @@ class DailyFile:
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, _FILE_MODE)
-        size = _end_line(self._descriptor)
-        self._day = self._day_inside() if size else None
+        found = os.fstat(self._descriptor)
+        _end_line(self._descriptor)
+        self._day = self._day_inside(found.st_mtime) if found.st_size else None
         sync_folder(self.path.parent)
 
-    def _day_inside(self) -> date:
-        assert self._descriptor is not None
+    def _day_inside(self, changed: float) -> date:
+        """The date of the records; of the last change, if there is none that is whole."""
         with self.path.open("rb") as stream:
             for record in parse(stream):
                 return local_date(record["timestamp"])
-        return local_date(os.fstat(self._descriptor).st_mtime)
+        return local_date(changed)
 
     def _turn_over(self) -> None:
         """Give the file the name of the date of its records, and begin a new one."""
@@ -317,12 +318,11 @@ def _end_of(day: date) -> float:
     return time.mktime((day + timedelta(days=1)).timetuple())
 
 
-def _end_line(descriptor: int) -> int:
-    """End the last line of an open file if it was torn. @return: the size of the file."""
+def _end_line(descriptor: int) -> None:
+    """End the last line of an open file if it was torn."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        size += os.write(descriptor, b"\n")
-    return size
+        os.write(descriptor, b"\n")
 
 
 def _append_file(source: Path, target: Path) -> None:
