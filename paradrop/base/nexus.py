@@ -146,8 +146,8 @@ class NexusBase:
         connecting, self._connecting, self._attempt = self._connecting, None, None
         session, self.session = self.session, None
         self.wamp_connected = False
-        if connecting is not None and not connecting.called:
-            connecting.cancel()
+        if connecting is not None:
+            connecting.cancel()  # nothing happens if it is over
         if session is None:
             return succeed(None)
 

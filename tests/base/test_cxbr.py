@@ -1,0 +1,398 @@
+"""Sessions against a real router: joined as long as they are wanted."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from autobahn.wamp import auth
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.types import PublishOptions
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.internet.error import ConnectionRefusedError
+
+from harness.device.proxy import Relay
+from harness.node import Node
+from paradrop.base.cxbr import BaseClientFactory, BaseSession
+from paradrop.base.exceptions import ParadropException
+
+pytestmark = pytest.mark.usefixtures("quick")
+numbers = itertools.count()
+
+
+class Device(BaseSession):
+    """As existing callers write them: every callback overridden, none of the base's called."""
+
+    def onConnect(self) -> None:
+        self.extra["made"].append(self)
+        self.join(self.config.realm, ["wampcra"], self.pdid)
+
+    def onChallenge(self, challenge: Any) -> Any:
+        token = self.extra["token"]
+        key = auth.derive_key(token, **_salted(challenge)) if "salt" in challenge.extra else token
+        return auth.compute_wcs(key, challenge.extra["challenge"])
+
+    def onJoin(self, details: Any) -> Any:
+        for action in self.extra.get("on join", []):
+            action(self)
+        return super().onJoin(details)
+
+    def onLeave(self, details: Any) -> None:
+        pass
+
+    def onDisconnect(self) -> None:
+        pass
+
+
+def _salted(challenge: Any) -> dict[str, Any]:
+    return {name: challenge.extra[name] for name in ("salt", "iterations", "keylen")}
+
+
+class Devices:
+    """Starts sessions of devices of their own; leaves them all at the end."""
+
+    def __init__(self, node: Node, reactor: Any) -> None:
+        self.node = node
+        self.reactor = reactor
+        self.begun: list[Deferred[Any]] = []
+        self.sessions: list[BaseSession] = []
+
+    def begin(
+        self, url: str | None = None, token: str | None = None, reconnect: bool = True, **extra: Any
+    ) -> Any:
+        pdid = f"cxbr-{next(numbers)}"
+        token = token or self.node.enroll(pdid)
+        return self.reactor.begin(
+            self._start, url or self.node.url(), pdid, {"token": token, **extra}, reconnect
+        )
+
+    def _start(self, url: str, pdid: str, extra: Any, reconnect: bool) -> Deferred[Any]:
+        started = Device.start(
+            url, pdid, extra=extra | {"made": self.sessions}, reconnect=reconnect
+        )
+        self.begun.append(started)
+        return started
+
+    def join(self, url: str | None = None, **extra: Any) -> Any:
+        return self.begin(url, **extra).wait(20)
+
+    def leave_all(self) -> None:
+        for started in self.begun:
+            started.addErrback(lambda _: None)
+            started.cancel()
+        for session in self.sessions:
+            session.leave()
+
+
+@pytest.fixture
+def devices(node: Node, reactor: Any) -> Iterator[Devices]:
+    made = Devices(node, reactor)
+    yield made
+    reactor(made.leave_all)
+
+
+@pytest.fixture
+def relay(node: Node) -> Iterator[Relay]:
+    made = Relay(node.tls_port)
+    yield made
+    made.switch(True)
+    made.close()
+
+
+def drop(session: BaseSession) -> None:
+    """Lose its TCP connection without a word."""
+    session._transport.transport.abortConnection()
+
+
+def test_joins_over_tls_and_is_the_session_of_the_nexus(
+    devices: Devices, core: Any, records: Any
+) -> None:
+    session = devices.join()
+    assert core.session is session
+    assert core.wamp_connected
+    assert records.events("wamp.joined")[0]["session"] == session._session_id
+
+
+def test_uris_end_in_the_pdid_and_the_pdid_comes_first(devices: Devices, reactor: Any) -> None:
+    session = devices.join()
+    got: Deferred[Any] = Deferred()
+
+    def hear(*args: Any, **kwargs: Any) -> None:
+        got.callback((args, kwargs))
+
+    @inlineCallbacks
+    def talk() -> Any:
+        yield session.register(lambda *args: list(args), "org.paradrop.echo")
+        yield session.subscribe(hear, "org.paradrop.topic")
+        answers = [
+            (yield session.call("org.paradrop.echo", 1)),
+            (yield session.stockCall(f"org.paradrop.echo.{session.pdid}", 1)),
+        ]
+        session.publish("org.paradrop.topic", 2, x=3, options=PublishOptions(exclude_me=False))
+        return answers, (yield got)
+
+    answers, event = reactor(talk)
+    assert answers == [[session.pdid, 1], [1]]
+    assert event == ((session.pdid, 2), {"x": 3})
+
+
+def test_rejoins_after_a_loss_and_the_deferred_fires_once(
+    devices: Devices, core: Any, reactor: Any, records: Any
+) -> None:
+    first = devices.join()
+    reactor(drop, first)
+    records.wait("wamp.joined", 2)
+    assert core.session is not first
+    assert core.session.client is first.client
+    assert core.wamp_connected
+    assert len(records.events("wamp.retry")) == 1  # firing again would have failed the join
+
+
+def test_a_loss_clears_wamp_connected(
+    devices: Devices, core: Any, reactor: Any, records: Any
+) -> None:
+    session = devices.join()
+
+    def lose() -> None:
+        drop(session)
+        session.client.stopTrying()
+
+    reactor(lose)
+    records.wait("wamp.left")
+    assert not core.wamp_connected
+
+
+def test_survives_the_router_being_killed(
+    devices: Devices, node: Node, core: Any, records: Any
+) -> None:
+    devices.join()
+    node.kill()
+    try:
+        records.wait("wamp.retry", 4)
+    finally:
+        node.start()
+    records.wait("wamp.joined", 2)
+    retries = records.events("wamp.retry")
+    assert [retry["attempt"] for retry in retries] == list(range(1, len(retries) + 1))
+
+
+def test_delays_double_up_to_the_longest_and_start_anew_after_a_join(
+    devices: Devices, node: Node, records: Any, reactor: Any
+) -> None:
+    session = devices.join()
+
+    port = session.client.connector.port
+
+    def turn_away() -> None:
+        session.client.connector.port = 1
+        drop(session)
+
+    reactor(turn_away)
+    records.wait("wamp.retry", 6)
+    session.client.connector.port = port
+    records.wait("wamp.joined", 2)
+    delays = [retry["delay"] for retry in records.events("wamp.retry")]
+    due = [0.1, 0.2, 0.4, 0.8, 0.8, 0.8]
+    assert len(delays) == len(due)
+    for delay, wanted in zip(delays, due, strict=True):
+        assert 0.8 * wanted - 0.001 <= delay <= min(1.2 * wanted, 0.8)
+    reactor(lambda: drop(devices.sessions[-1]))
+    assert records.wait("wamp.retry", 7)[6]["delay"] <= 0.12
+
+
+def test_without_reconnect_the_first_failure_fails_the_deferred(devices: Devices) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        waiting = devices.begin(f"ws://127.0.0.1:{closed.getsockname()[1]}/ws", reconnect=False)
+        with pytest.raises(ConnectionRefusedError):
+            waiting.wait(10)
+
+
+def test_without_reconnect_a_refusal_fails_the_deferred(devices: Devices) -> None:
+    with pytest.raises(ApplicationError, match=r"not_auth|authentication_failed|no_such"):
+        devices.begin(token="wrong", reconnect=False).wait(10)
+
+
+@pytest.mark.parametrize("address", ["http://x/ws", "ws://", "nonsense"])
+def test_an_address_that_is_none_is_said(devices: Devices, address: str) -> None:
+    with pytest.raises(ParadropException, match="address"):
+        devices.begin(address).wait(10)
+
+
+class TestLeave:
+    def test_ends_the_session_for_good(
+        self, devices: Devices, node: Node, core: Any, reactor: Any
+    ) -> None:
+        session = devices.join()
+        operator = node.operator()
+        assert operator.sessions(session.pdid)
+        reactor(session.leave)
+        assert core.session is None
+        assert not core.wamp_connected
+        assert session.client.state == "stopped"
+        assert operator.sessions(session.pdid) == []
+        operator.close()
+
+    def test_may_be_said_twice_and_is_answered_when_closed(
+        self, devices: Devices, reactor: Any
+    ) -> None:
+        session = devices.join()
+        both: list[Deferred[None]] = []
+        reactor(lambda: both.extend([session.leave(), session.leave()]))
+        for left in both:
+            assert reactor(lambda left=left: left) is None
+        assert reactor(session.leave) is None
+
+    def test_after_the_transport_was_lost_it_stops_the_retrying(
+        self, devices: Devices, reactor: Any, core: Any, records: Any
+    ) -> None:
+        session = devices.join()
+        reactor(drop, session)
+        records.wait("wamp.retry")
+        reactor(session.leave, timeout=2)
+        assert core.session is None
+        assert session.client._callID is None
+        assert not session.client.continueTrying
+
+    def test_of_an_attempt_that_has_not_joined_cancels_the_deferred(
+        self, devices: Devices, reactor: Any, records: Any
+    ) -> None:
+        waiting = devices.begin("ws://127.0.0.1:1/ws")
+        records.wait("wamp.retry", 2)
+        reactor(devices.begun[0].cancel)
+        with pytest.raises(CancelledError):
+            waiting.wait(5)
+        seen = len(records.events("wamp.retry"))
+        reactor(wait_a_turn, 1.0)
+        assert len(records.events("wamp.retry")) == seen
+
+    def test_does_not_wait_long_for_a_router_that_is_silent(
+        self, devices: Devices, relay: Relay, node: Node, reactor: Any
+    ) -> None:
+        session = devices.join(node.url(port=relay.port))
+        relay.switch(False)
+        reactor(session.leave, timeout=4)
+
+    def test_of_an_old_session_leaves_a_newer_one_alone(
+        self, devices: Devices, core: Any, reactor: Any
+    ) -> None:
+        old = devices.join()
+        new = devices.join()
+        assert core.session is new
+        reactor(old.leave)
+        assert core.session is new
+        assert core.wamp_connected
+
+
+def wait_a_turn(seconds: float) -> Deferred[None]:
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    return deferLater(reactor, seconds, lambda: None)
+
+
+def test_a_join_that_raises_is_an_attempt_that_failed(
+    devices: Devices, core: Any, records: Any
+) -> None:
+    failing = [True, True]
+
+    def act(session: BaseSession) -> None:
+        if failing:
+            failing.pop()
+            raise ParadropException("cannot subscribe")
+
+    session = devices.join(**{"on join": [act]})
+    retries = records.events("wamp.retry")
+    assert len(retries) == 2
+    assert "cannot subscribe" in retries[0]["reason"]
+    assert retries[1]["delay"] > retries[0]["delay"] * 1.2
+    assert core.session is session
+
+
+def test_a_stale_join_does_not_take_the_nexus(
+    devices: Devices, core: Any, reactor: Any, records: Any
+) -> None:
+    session = devices.join()
+    reactor(drop, session)
+    records.wait("wamp.joined", 2)
+    newer = core.session
+    with pytest.raises(TransportLost):
+        reactor(Device.onJoin, session, None)
+    assert core.session is newer
+
+
+def test_calls_in_flight_fail_when_the_session_is_lost(devices: Devices, reactor: Any) -> None:
+    session = devices.join()
+
+    def call() -> Deferred[Any]:
+        registered = session.register(lambda *_: Deferred(), "org.paradrop.never")
+        return registered.addCallback(lambda _: None)
+
+    reactor(call)
+    asked = reactor.begin(session.call, "org.paradrop.never")
+    reactor(drop, session)
+    with pytest.raises(TransportLost):
+        asked.wait(5)
+
+
+class TestRefused:
+    def test_is_said_once_and_tried_at_the_longest_delay(
+        self, devices: Devices, records: Any
+    ) -> None:
+        devices.begin(token="wrong")
+        retries = records.wait("wamp.retry", 5)
+        refused = [record for record in records if record["extra"].get("event") == "wamp.refused"]
+        assert len(refused) == 1
+        assert refused[0]["type"] == 7
+        assert "wrong" not in str(refused)
+        assert all(retry["delay"] >= 0.8 * 0.8 for retry in retries[1:])
+
+    def test_is_over_when_it_is_cured(self, devices: Devices, records: Any) -> None:
+        waiting = devices.begin(token="wrong")
+        pdid = records.wait("wamp.refused")[0]["authid"]
+        devices.sessions[-1].extra["token"] = devices.node.enroll(pdid)
+        session = waiting.wait(20)
+        assert session.client.state == "ready"
+
+
+def test_without_a_key_the_attempt_fails_at_once(devices: Devices, records: Any) -> None:
+    class Keyless(Device):
+        def onChallenge(self, challenge: Any) -> None:
+            return None
+
+    pdid = f"cxbr-{next(numbers)}"
+    devices.node.enroll(pdid)
+    extra = {"made": devices.sessions}
+    devices.reactor(
+        lambda: devices.begun.append(Keyless.start(devices.node.url(), pdid, extra=extra))
+    )
+    assert "no key" in records.wait("wamp.retry", timeout=5)[0]["reason"]
+
+
+def test_a_router_that_accepts_and_is_silent_is_dropped(
+    devices: Devices, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseClientFactory, "joinTimeout", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        devices.begin(f"ws://127.0.0.1:{silent.getsockname()[1]}/ws")
+        assert "not joined within 0.5 s" in records.wait("wamp.retry", 2, 10)[1]["reason"]
+
+
+def test_pings_find_a_half_open_link(
+    devices: Devices,
+    relay: Relay,
+    node: Node,
+    records: Any,
+    core: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("paradrop.base.settings.WAMP_PING_INTERVAL", 0.5)
+    monkeypatch.setattr("paradrop.base.settings.WAMP_PING_TIMEOUT", 0.5)
+    devices.join(node.url(port=relay.port))
+    relay.switch(False)
+    assert "ping timeout" in records.wait("wamp.left")[0]["reason"]
+    relay.switch(True)
+    records.wait("wamp.joined", 2)
