@@ -91,10 +91,10 @@ def build(
     def build_library(folder: Path) -> cache.Manifest:
         return library.build(checkout, folder, say)
 
-    root_key = _root_key(architecture, lock)
+    base_key = root_key(architecture, lock)
     library_key = _key(python.NAME, library.sources(checkout), *_code("library", "python"))
     root_folder, root_facts = cache.entry(
-        f"root-{arch}-{root_key[:16]}", build_root, say_arch, rebuild=rebuild
+        f"root-{arch}-{base_key[:16]}", build_root, say_arch, rebuild=rebuild
     )
     library_folder, library_facts = cache.entry(f"library-{library_key[:16]}", build_library, say)
 
@@ -120,7 +120,8 @@ def build(
     )
 
 
-def _root_key(architecture: Architecture, lock: Path) -> str:
+def root_key(architecture: Architecture, lock: Path) -> str:
+    """A hash of everything that decides what is in a root, but for the mirrors' state."""
     facts = (architecture.name, architecture.debian, architecture.kernel, architecture.console)
     guest = [
         f"{file.relative_to(root.GUEST)}:{sha256(file)}"

@@ -45,7 +45,7 @@ _FOLDERS = (
 )
 _KEEP_OF_ETC = ("iproute2", "ssl")
 
-_DROP_FROM_WHEELS = ("test", "tests", "*.pyi")
+_DROP_FROM_WHEELS = ("test", "tests", "*.pyi", "_flatc")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def build(
         root / "usr/lib/modules" / kernel,
         GUEST / "initramfs/init",
     )
-    squashfs.pack(root, folder / "root.squashfs")
+    squashfs.pack(root, folder / "root.squashfs", private=("etc/shadow", "root"))
     shutil.rmtree(work)
     return Parts(kernel, packages, wheels)
 
@@ -130,6 +130,16 @@ def _prune(root: Path) -> None:
     target.write_bytes(bundle)
 
 
+def _drop_orphaned_scripts(root: Path) -> None:
+    """Remove commands whose interpreter is not on the router."""
+    for path in [*root.glob("usr/bin/*"), *root.glob("usr/sbin/*")]:
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                interpreter = re.match(rb"#! ?/(\S+)", file.readline(200))
+            if interpreter and not (root / interpreter[1].decode()).exists():
+                path.unlink()
+
+
 def _merge_usr(root: Path) -> None:
     for name in ("bin", "sbin", "lib", "lib64"):
         folder = root / name
@@ -162,6 +172,7 @@ def _configure(root: Path, architecture: Architecture) -> None:
     for link, destination in links.items():
         _remove(root / link)
         (root / link).symlink_to(destination)
+    _drop_orphaned_scripts(root)
     for applet in applets(root / "usr/bin/busybox"):
         if not any(
             (root / folder / applet).is_symlink() or (root / folder / applet).exists()

@@ -1,4 +1,4 @@
-"""Read-only file systems, the same bytes for the same tree."""
+"""Read-only file systems of files that belong to root."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from pathlib import Path
 from harness.image import tools
 
 
-def pack(folder: Path, target: Path) -> None:
-    """Make a squashfs of a folder; everything in it belongs to root.
+def pack(folder: Path, target: Path, *, private: tuple[str, ...] = ()) -> None:
+    """Make a squashfs of a folder, whose modes are then those of the tree.
 
+    What the owner can do with a file or folder everybody can, except writing, whatever the
+    umask of the build was.
+
+    @param private: paths below the folder whose modes stay as they are.
     @raise ImageError: the disk is full; @raise MissingToolError: no mksquashfs.
     """
+    kept = {folder / path for path in private}
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink() and path not in kept:
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
     tools.run(
         [
             *("mksquashfs", folder, target, "-noappend", "-quiet", "-no-progress", "-all-root"),
