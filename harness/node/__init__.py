@@ -52,6 +52,7 @@ class Node:
         self._secret = self._registry.enroll("operator", OPERATOR)
         self._child: Child | None = None
         self._wanted = False
+        self._present: set[int] = set()
         self._control: Operator | None = None
 
     @property
@@ -195,9 +196,11 @@ class Node:
         self._child = None
 
     def _met(self, topic: str, argument: Any) -> None:
-        if topic == "wamp.session.on_join":
+        if topic == "wamp.session.on_join" and argument["session"] not in self._present:
+            self._present.add(argument["session"])
             self._record("joined", session=argument["session"], authid=argument["authid"])
         elif topic == "wamp.session.on_leave":
+            self._present.discard(argument)
             self._record("left", session=argument)
 
     def _record(self, event: str, **fields: Any) -> float:

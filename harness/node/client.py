@@ -13,6 +13,7 @@ import crochet
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.twisted.websocket import WampWebSocketClientFactory, connectWS
 from autobahn.wamp.auth import create_authenticator
+from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.serializer import MsgPackSerializer
 from autobahn.wamp.types import Challenge, CloseDetails, SessionDetails
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -151,7 +152,10 @@ class Client:
             return list(self._events[topic])
 
     def watch(self, watcher: Callable[[str, Any], None]) -> None:
-        """Have `watcher` called in the reactor's thread: topic and argument of each meta event."""
+        """Have `watcher` called in the reactor's thread: topic and argument of each meta event.
+
+        After a rejoin it is told of everybody present as if they had just joined.
+        """
         self._watchers.append(watcher)
 
     def _listen(self, session: ApplicationSession, topic: str) -> Any:
@@ -179,6 +183,8 @@ class Client:
 
         for topic in _META:
             await session.subscribe(heard(topic), topic)
+        if self._watchers:
+            await self._tell_present(session)
         with self._changed:
             topics = list(self._events)
         for topic in topics:
@@ -187,6 +193,16 @@ class Client:
             self._session = session
             self._joined_at = time.monotonic()
         self._notify()
+
+    async def _tell_present(self, session: ApplicationSession) -> None:
+        """Tell the watchers of those who joined before we could hear it."""
+        for number in await session.call("wamp.session.list"):
+            try:
+                details = await session.call("wamp.session.get", number)
+            except ApplicationError:  # gone again
+                continue
+            for watcher in self._watchers:
+                watcher("wamp.session.on_join", details)
 
     def _left(self, session: ApplicationSession, reason: str) -> None:
         with self._changed:

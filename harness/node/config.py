@@ -10,10 +10,10 @@ from harness.node.certificates import Certificates
 from harness.node.registry import DEVICE, OPERATOR, PROVISIONER
 from harness.node.uris import AUTHORIZE, PATH, PROVISION, REALM
 
-# A device that went away without a word is dropped after at most their sum. A guest on a busy
-# emulator answers a ping within a second or two.
+# Seconds. A device that went away without a word is dropped after at most their sum; a guest on a
+# busy emulator needs a second or two to answer a ping, and its first imports can double that.
 PING_INTERVAL = 5.0
-PING_TIMEOUT = 5.0
+PING_TIMEOUT = 8.0
 
 
 def crossbar_config(

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -47,9 +48,18 @@ def wait_until_dead(processes: list[psutil.Process], timeout: float = 10) -> Non
         time.sleep(0.02)
 
 
-def events(node: Node) -> list[str]:
-    assert node._timeline is not None
-    return [event["event"] for event in node._timeline.events()]
+def told(node: Node, since: float = 0.0) -> list[dict[str, Any]]:
+    """What the node wrote into its time line, but for the operator's sessions."""
+    timeline = node._timeline
+    assert timeline is not None
+    return [event for event in timeline.events(since) if event.get("authid") != "operator"]
+
+
+def wait_told(node: Node, since: float, **fields: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not any(fields.items() <= event.items() for event in told(node, since)):
+        assert time.monotonic() < deadline, fields
+        time.sleep(0.01)
 
 
 def test_a_restart_keeps_ports_members_and_certificate(own: Node, join: Join, pdid: str) -> None:
@@ -97,15 +107,37 @@ def test_kill_leaves_no_process_refuses_connections_and_keeps_the_ports(
 
 
 def test_the_time_line_tells_it_in_order(own: Node, join: Join, pdid: str) -> None:
-    assert own._timeline is not None
     began = time.monotonic()
-    peer = join(own.url(tls=False), pdid, own.enroll(pdid))
+    token = own.enroll(pdid)
+    first = join(own.url(tls=False), pdid, token)
+    wait_told(own, began, event="joined", authid=pdid, session=first.id)
+    first.leave()
+    wait_told(own, began, event="left", session=first.id)
+    second = join(own.url(tls=False), pdid, token)
+    wait_told(own, began, event="joined", authid=pdid, session=second.id)
     own.kill()
     own.start()
-    told = [e for e in own._timeline.events(began) if e.get("session", peer.id) == peer.id]
-    assert [event["event"] for event in told] == ["joined", "kill", "start", "ready"]
-    assert (told[0]["authid"], told[0]["session"]) == (pdid, peer.id)
-    assert 0 < told[3]["seconds"] < 60
+    story = [
+        event
+        for event in told(own, began)
+        if event.get("session", first.id) in (first.id, second.id)
+    ]
+    names = [event["event"] for event in story]
+    assert names == ["joined", "left", "joined", "kill", "start", "ready"]
+    assert 0 < story[-1]["seconds"] < 60
+
+
+def test_who_joined_before_the_nodes_own_watcher_is_told_once(
+    own: Node, join: Join, pdid: str
+) -> None:
+    began = time.monotonic()
+    peer = join(own.url(tls=False), pdid, own.enroll(pdid))
+    wait_told(own, began, event="joined", session=peer.id)
+    assert own._control is not None
+    own._control._client.run(own._control._client._connector.disconnect, 5)
+    own.wait_ready()
+    own._control.wait_ready(10, since=began)
+    assert [e["session"] for e in told(own, began) if e["event"] == "joined"] == [peer.id]
 
 
 def test_the_log_tells_who_joined_and_left(own: Node, join: Join, pdid: str) -> None:
@@ -126,10 +158,12 @@ def test_death_is_noticed_and_shown(own: Node) -> None:
     own.check()
     controller = next(p for p in family(own) if p.pid == os.getpgid(p.pid))
     controller.kill()
-    wait_until_dead([controller])
+    deadline = time.monotonic() + 5
+    while own.running and time.monotonic() < deadline:
+        time.sleep(0.01)
     with pytest.raises(InfrastructureError, match=r"status -9 without being asked\n(.*\n)*.*\["):
         own.check()
-    assert "died" in events(own)
+    assert "died" in [event["event"] for event in told(own)]
     own.start()
     own.check()
 
