@@ -257,8 +257,9 @@ def read_since(
     """
     The records later than a time, file after file, oldest file first, each in its own order.
 
-    Only one line at a time is held, and only files that can hold such records are opened. A file
-    that is turned over meanwhile is read once; one that cannot be read is passed over.
+    Only one line at a time is held, and only files that can hold such records are opened. What is
+    appended after the first record was asked for is left; a file that is turned over meanwhile is
+    read once; one that cannot be read is passed over.
 
     @param target: seconds since the epoch.
     @param purge: remove each dated file that was read to its end.
@@ -275,8 +276,8 @@ def read_since(
                 yield from _later(parse(stream, before.st_size), target)
                 if purge and path.stat().st_size == before.st_size:
                     path.unlink()
-        if current:
-            yield from _later(parse(current), target)
+        if current and identity:
+            yield from _later(parse(current, identity.st_size), target)
 
 
 def local_date(timestamp: float) -> date:

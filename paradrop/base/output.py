@@ -55,7 +55,7 @@ QUEUE_LIMIT = 16384
 """Records that may wait for the file."""
 
 QUEUE_WAIT = 1.0
-"""Seconds that a caller waits for room in a full queue before records are dropped."""
+"""Seconds that a caller waits, for room in a full queue or for the file that it wants to read."""
 
 END_WAIT = 10.0
 """Seconds that `endLogging` waits for a disk that does not answer."""
@@ -309,7 +309,7 @@ class Output:
         if self.logpath is None:
             self.warn("asked for log files, but logging has no folder: call startLogging with one")
             return iter(())
-        self.flush()
+        self.flush(QUEUE_WAIT)
         return read_since(self.logpath, target, purge)
 
     def _enqueue(self, record: Record) -> None:

@@ -239,6 +239,17 @@ def test_a_record_is_read_as_soon_as_it_is_logged(tmp_path: Path) -> None:
         assert str(number) in logs(before - 1)
 
 
+def test_what_is_logged_while_reading_does_not_prolong_it(tmp_path: Path) -> None:
+    start(tmp_path)
+    out.info("first")
+    read = []
+    for seen in out.iterLogsSince(0):
+        read.append(seen["message"])
+        out.info("another")
+        out.flush()
+    assert read == ["first"]
+
+
 def test_a_file_that_is_turned_over_while_it_is_read_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
