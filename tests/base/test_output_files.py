@@ -239,6 +239,20 @@ def test_a_record_is_read_as_soon_as_it_is_logged(tmp_path: Path) -> None:
         assert str(number) in logs(before - 1)
 
 
+def test_a_file_that_is_turned_over_before_the_others_are_listed_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "log", record("once", noon(days_ago(1))))
+    list_files = logfile._dated_files
+
+    def turn_over_first(folder: Path, target: float) -> Iterator[tuple[Path, os.stat_result]]:
+        (tmp_path / "log").rename(dated(tmp_path, days_ago(1)))
+        return list_files(folder, target)
+
+    monkeypatch.setattr(logfile, "_dated_files", turn_over_first)
+    assert [read["message"] for read in logfile.read_since(tmp_path, 0)] == ["once"]
+
+
 def test_what_is_logged_while_reading_does_not_prolong_it(tmp_path: Path) -> None:
     start(tmp_path)
     out.info("first")
