@@ -2,21 +2,15 @@
 
 import io
 import json
-import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from twisted.logger import Logger
-from twisted.python import log as twisted_log
-from twisted.python.failure import Failure
+from logged import logging_ended, messages, run_python, written
 
 from paradrop.base import output
 from paradrop.base.output import LOG_TYPES, BaseOutput, ExceptionOutput, Level, Output, out
@@ -37,17 +31,7 @@ STREAMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def ended() -> Iterator[None]:
-    """Whatever a test does, logging is over afterwards, and the process as it was."""
-    hooks = sys.excepthook, threading.excepthook
-    yield
-    out.endLogging()
-    out.logToConsole(True)
-    out.pdid = "UNSET"
-    out._subscribers = ()
-    assert (sys.excepthook, threading.excepthook) == hooks
-    assert "PrintLogThread" not in [thread.name for thread in threading.enumerate()]
+ended = pytest.fixture(autouse=True)(logging_ended)
 
 
 @pytest.fixture
@@ -55,21 +39,6 @@ def folder(tmp_path: Path) -> Path:
     """Logging into a folder, silent on the console."""
     out.startLogging(tmp_path, printToConsole=False)
     return tmp_path
-
-
-def written(folder: Path) -> list[dict[str, Any]]:
-    """The records in today's file, strictly read."""
-    assert out.flush()
-    return [json.loads(line) for line in (folder / "log").read_text("ascii").splitlines()]
-
-
-def messages(folder: Path) -> list[str]:
-    return [record["message"] for record in written(folder)]
-
-
-def run_python(code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_levels_have_their_documented_values() -> None:
@@ -394,210 +363,6 @@ def test_a_full_queue_drops_after_a_wait_and_says_how_many(
     assert 5 <= len(kept) < 30
     assert warning == f"{30 - len(kept)} records were dropped: the log file is too slow"
     assert last == "room again"
-
-
-def test_the_end_of_the_program_writes_what_was_logged(tmp_path: Path) -> None:
-    code = (
-        "import sys; from paradrop.base.output import out\n"
-        "out.startLogging(sys.argv[1], printToConsole=False)\n"
-        "for number in range(2000): out.info(str(number))\n"
-        "raise ValueError('nobody handles this')\n"
-    )
-    run = run_python(code, tmp_path)
-    assert run.returncode == 1
-    texts = messages(tmp_path)
-    assert texts[:-1] == [str(number) for number in range(2000)]
-    assert texts[-1].startswith("unhandled exception\nTraceback")
-    assert texts[-1].endswith("ValueError: nobody handles this")
-    assert run.stdout.count("ValueError: nobody handles this") == 1
-    assert run.stderr == ""
-
-
-def test_an_interrupt_is_no_unhandled_exception(tmp_path: Path) -> None:
-    code = (
-        "import sys; from paradrop.base.output import out\n"
-        "out.startLogging(sys.argv[1])\n"
-        "raise KeyboardInterrupt\n"
-    )
-    run = run_python(code, tmp_path)
-    assert "KeyboardInterrupt" in run.stderr
-    assert (tmp_path / "log").read_text() == ""
-
-
-def test_an_unhandled_exception_of_a_thread_is_recorded(folder: Path) -> None:
-    thread = threading.Thread(target=raise_value_error, name="worker")
-    thread.start()
-    thread.join()
-    (record,) = written(folder)
-    assert record["message"].startswith("unhandled exception in thread worker\nTraceback")
-    assert record["type"] == Level.ERR.value
-    assert record["module"] == "test_output"
-    assert record["extra"]["exception"] == "ValueError"
-
-
-def test_the_log_of_twisted_arrives_once(folder: Path) -> None:
-    logger = Logger(namespace="some.place")
-    logger.info("number {number}", number=5)
-    logger.warn("careful")
-    logger.error("bad")
-    twisted_log.msg("an old message")
-    out.startLogging(folder, printToConsole=False)
-    logger.info("again")
-    records = written(folder)
-    assert [(record["message"], record["type"]) for record in records] == [
-        ("number 5", Level.INFO.value),
-        ("careful", Level.WARN.value),
-        ("bad", Level.ERR.value),
-        ("an old message", Level.INFO.value),
-        ("again", Level.INFO.value),
-    ]
-    assert records[0]["package"] == "twisted"
-    assert records[0]["extra"] == {"namespace": "some.place"}
-    out.endLogging()
-    logger.info("after the end")
-    assert len(written(folder)) == len(records)
-
-
-def test_failures_of_twisted_arrive_with_their_traceback(folder: Path) -> None:
-    try:
-        raise_value_error()
-    except ValueError:
-        twisted_log.err(Failure(), "while testing")
-    Logger().failure("in a deferred", Failure(KeyError("k")))
-    first, second = written(folder)
-    assert first["message"].startswith("while testing\nTraceback")
-    assert "ValueError: wrong value" in first["message"]
-    assert first["module"] == "test_output"
-    assert first["type"] == second["type"] == Level.ERR.value
-    assert second["message"].startswith("in a deferred\n")
-
-
-def test_the_blacklist_of_twisted_is_honoured(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert output.TwistedOutput.blacklist == ["Starting factory", "Stopping factory", "Log opened"]
-    twisted_log.msg("Starting factory <F>")
-    monkeypatch.setattr(output.TwistedOutput, "blacklist", ["secret"])
-    twisted_log.msg("a secret thing")
-    twisted_log.msg("Starting factory <F>")
-    assert messages(folder) == ["Starting factory <F>"]
-
-
-def test_twisted_streams_take_plain_events() -> None:
-    message = {"message": ("hello",), "isError": 0, "printed": 0}
-    error = {"message": (), "isError": 1, "failure": Failure(ValueError("v")), "printed": 0}
-    assert out.twisted(message)["message"] == "hello"  # type: ignore[index]
-    assert out.twistedErr(message) is None
-    assert out.twisted(error) is None
-    assert "ValueError: v" in out.twistedErr(error)["message"]  # type: ignore[index]
-    assert out.twisted({"message": (), "isError": 0}) is None
-
-
-def test_printed_lines_become_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    true_out, true_err = sys.stdout, sys.stderr
-    out.startLogging(tmp_path, stealStdio=True, printToConsole=False)
-    line = sys._getframe().f_lineno + 1
-    print("one", 2, end="")
-    print(" three")
-    print("to stderr", file=sys.stderr)
-    print()
-    print("two\nlines\nand a half", end="")
-    records = written(tmp_path)
-    out.endLogging()
-    assert sys.stdout is true_out
-    assert sys.stderr is true_err
-    print("not stolen any more")
-    assert [(record["message"], record["type"]) for record in records] == [
-        ("one 2 three", Level.VERBOSE.value),
-        ("to stderr", Level.WARN.value),
-        ("two", Level.VERBOSE.value),
-        ("lines", Level.VERBOSE.value),
-    ]
-    assert records[0]["line"] == line + 1
-    assert messages(tmp_path)[-1] == "and a half"
-    assert capsys.readouterr().out == "not stolen any more\n"
-
-
-def test_what_is_stolen_is_shown_on_the_true_console_without_recursion(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out.startLogging(tmp_path, stealStdio=True, printToConsole=True)
-    out.subscribe(lambda record: print("a subscriber prints"))
-    print("hello")
-    out.info("logged")
-    out.endLogging()
-    shown = capsys.readouterr().out.splitlines()
-    assert [line.partition("] ")[2] for line in shown] == messages(tmp_path)
-    assert messages(tmp_path) == ["hello", "a subscriber prints", "logged", "a subscriber prints"]
-
-
-def test_someone_elses_stdout_is_not_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    out.startLogging(tmp_path, stealStdio=True, printToConsole=False)
-    theirs = io.StringIO()
-    sys.stdout = theirs
-    out.stealStdio(False)
-    assert sys.stdout is theirs
-
-
-def redirect() -> tuple[output.OutputRedirect, list[str], io.TextIOWrapper]:
-    lines: list[str] = []
-    true = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    stream = output.OutputRedirect(
-        true, lambda record: lines.append(record["message"]), LOG_TYPES[Level.INFO]
-    )
-    return stream, lines, true
-
-
-def test_a_redirect_is_like_a_file() -> None:
-    stream, lines, true = redirect()
-    assert stream.write("part") == 4
-    stream.writelines([" of", " a line\n"])
-    stream.flush()
-    assert lines == ["part of a line"]
-    stream.trueWrite("past it")
-    true.seek(0)
-    assert true.read() == "past it\n"
-    assert stream.isatty() is False
-    assert stream.encoding == "utf-8"
-    assert stream.errors == "strict"
-    assert stream.buffer is true.buffer
-    assert stream.writable()
-    assert not stream.readable()
-    assert not stream.closed
-    stream.close()
-    assert not true.closed
-    with pytest.raises(io.UnsupportedOperation):
-        stream.fileno()
-    assert output.OutputRedirect(sys.__stdout__, print, {}).fileno() == sys.__stdout__.fileno()  # type: ignore[union-attr,arg-type]
-
-
-@given(st.lists(st.text("ab\n ", max_size=5)))
-def test_pieces_of_lines_are_joined_however_they_are_cut(pieces: list[str]) -> None:
-    stream, lines, _ = redirect()
-    for piece in pieces:
-        stream.write(piece)
-    stream.endLines()
-    assert lines == [line for line in "".join(pieces).split("\n") if line.strip()]
-
-
-def test_threads_do_not_mix_their_lines() -> None:
-    stream, lines, _ = redirect()
-    stream.write("main ")
-    other = threading.Thread(target=lambda: stream.write("other\n"))
-    other.start()
-    other.join()
-    stream.write("thread\n")
-    assert lines == ["other", "main thread"]
-
-
-def test_a_line_without_end_does_not_fill_the_memory() -> None:
-    stream, lines, _ = redirect()
-    for _ in range(100):
-        stream.write("x" * 1000)
-    assert len(lines) == 1
 
 
 def test_exception_output_called_alone_gives_the_record() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logged import logging_ended
 
 from paradrop.base import logfile
 from paradrop.base.logfile import DailyFile, PrintLogThread, encode
@@ -26,11 +27,7 @@ DAY = 86400
 TODAY = date.today()
 
 
-@pytest.fixture(autouse=True)
-def ended() -> Iterator[None]:
-    yield
-    out.endLogging()
-    out.logpath = None
+ended = pytest.fixture(autouse=True)(logging_ended)
 
 
 def noon(day: date) -> float:
