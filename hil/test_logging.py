@@ -98,13 +98,15 @@ def test_logs_over_wamp_equal_the_file(operator, pdid, log):
 
 def test_logs_since_a_time(operator, pdid, log):
     """Only records later than the time that was asked for are sent."""
+    for number in range(3):
+        operator.publish(pdid, "updatesPending", number)
+    log.wait_for("updates.pending", where=lambda r: r["extra"]["args"] == [2])
     held = operator.logs(pdid)
-    middle = held[len(held) // 2]["timestamp"]
+    middle = log.records("updates.pending")[1]["timestamp"]
+    wanted = [record for record in held if record["timestamp"] > middle]
     later = operator.logs(pdid, since=middle)
-    assert later[0]["timestamp"] > middle
-    assert [r for r in held if r["timestamp"] > middle] == later[: len(later)][
-        : len([r for r in held if r["timestamp"] > middle])
-    ]
+    assert wanted
+    assert later[: len(wanted)] == wanted
 
 
 def test_the_log_goes_on_after_a_restart(device, pdid, log):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
@@ -18,6 +19,8 @@ from harness.errors import CommandError, DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.link import Link
 from harness.fault.power import Power
+
+START_SECONDS = 30
 
 
 class ProcessDevice(Device):
@@ -119,7 +122,9 @@ class ProcessDevice(Device):
             status = self._child.terminate()
             self._child = None
             if status != 0:
-                raise DeviceError(f"the daemon's stop exited {status}", device=self.name)
+                raise DeviceError(
+                    f"the daemon exited {status} when it was stopped", device=self.name
+                )
         if action != "stop" and self._child is None:
             self._child = Child(
                 [sys.executable, "-m", "paradrop"],
@@ -127,6 +132,16 @@ class ProcessDevice(Device):
                 cwd=self._home,
                 env=self._environment,
             )
+            deadline = time.monotonic() + START_SECONDS
+            while not (self.folder / "run" / "paradropd.pid").exists():
+                self.check()
+                if time.monotonic() > deadline:
+                    raise DeviceError(
+                        f"the daemon is not up after {START_SECONDS} s",
+                        device=self.name,
+                        evidence=self._child.tail(),
+                    )
+                time.sleep(0.02)
 
     def check(self) -> None:
         if self._child is not None and not self._child.running:

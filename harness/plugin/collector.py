@@ -61,7 +61,7 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         except HarnessError as death:
             error, details = death, f"{death}\n\n{details}"
         message = (str(error).strip() or type(error).__name__).splitlines()[0]
-        finding |= {"verdict": judge(error), "message": message, "details": details}
+        finding |= {"verdict": judge(error, call.when), "message": message, "details": details}
         folder = item.config.getoption("--report")
         if folder is not None and bench is not None:
             device = current.device if current is not None else None
@@ -72,12 +72,18 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         report.user_properties.append(("hil", finding))
 
 
-def judge(error: BaseException) -> Verdict:
-    """The verdict that an exception means. Only the harness's own word, or a failed assertion,
-    may say that the router is wrong."""
+def judge(error: BaseException, phase: str) -> Verdict:
+    """The verdict that an exception means.
+
+    The harness's own errors say it themselves. Of others, only what a test itself raises speaks
+    about the router: not what goes wrong around it, nor its running out of time.
+    """
     if isinstance(error, HarnessError):
         return Verdict(error.verdict)
-    return Verdict.FAILED if isinstance(error, AssertionError) else Verdict.INFRASTRUCTURE
+    timed_out = isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error)
+    if phase != "call" or timed_out or isinstance(error, OSError):
+        return Verdict.INFRASTRUCTURE
+    return Verdict.FAILED
 
 
 def _unjudged(item: pytest.Item) -> Finding:

@@ -32,6 +32,8 @@ class Current:
         self._owner: tuple[str, str] | None = None
         self.device: Device | None = None
         self.identity: Identity | None = None
+        self.used = False
+        """Whether it may have an identity that nobody here knows of."""
 
     def get(self, module: str, kind: str, *, fresh: bool) -> Device:
         if self.device is None or fresh or self._owner != (module, kind):
@@ -44,6 +46,7 @@ class Current:
         if self.device is not None:
             self._bench.drop(self.device)
         self.device = self.identity = self._owner = None
+        self.used = False
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +107,7 @@ def device(
 def pdid(bench: Bench, current: Current, device: Device) -> str:
     """The identity of the device, which is provisioned and joined when the test starts."""
     if current.identity is None:
-        current.identity = bench.provision(device)
+        current.used, current.identity = True, bench.provision(device)
     pdid = current.identity.pdid
     bench.operator.wait_joined(pdid)
     return pdid
@@ -113,8 +116,9 @@ def pdid(bench: Bench, current: Current, device: Device) -> str:
 @pytest.fixture
 def blank(current: Current, device: Device) -> Device:
     """The device without an identity: its daemon runs and has never been provisioned."""
-    device.forget()
-    current.identity = None
+    if current.used:
+        device.forget()
+    current.used, current.identity = True, None
     return device
 
 

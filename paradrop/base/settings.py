@@ -299,7 +299,7 @@ def _check_type(name: str, value: object) -> None:
 def _make_folders() -> None:
     try:
         for folder in (LOG_DIR, MISC_DIR):
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir(mode=0o750, parents=True, exist_ok=True)
         keys = Path(KEY_DIR)
         keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         if keys.stat().st_mode & 0o077:

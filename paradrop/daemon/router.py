@@ -52,9 +52,9 @@ class RouterDaemon(nexus.NexusBase):
         out.info("paradropd stops", extra={"event": "daemon.stopped"})
         return super().onStop()
 
-    def updatesPending(self) -> None:
+    def updatesPending(self, *details: Any) -> None:
         """The operator says that there are updates; for an owner to override."""
-        out.info("updates are pending", extra={"event": "updates.pending"})
+        out.info("updates are pending", extra={"event": "updates.pending", "args": details})
 
     def reread(self) -> None:
         """Take the identity from the disk, and connect as what it says."""

@@ -29,7 +29,7 @@ class Life(Protocol):
     sessions: int
     heartbeats: int
 
-    def updatesPending(self) -> None: ...
+    def updatesPending(self, *details: Any) -> None: ...
 
 
 def sign(challenge: Any, secret: str | bytes) -> str:
@@ -146,5 +146,5 @@ class RouterSession(BaseSession):
             raise ApplicationError("org.paradrop.error.invalid_setting", str(error)) from error
         return configuration.current()
 
-    def onUpdatesPending(self, pdid: str, *rest: Any, **more: Any) -> None:
-        self._life.updatesPending()
+    def onUpdatesPending(self, pdid: str, *details: Any, **more: Any) -> None:
+        self._life.updatesPending(*details)
