@@ -11,7 +11,7 @@ import pytest
 from autobahn.wamp import auth
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import PublishOptions
-from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, inlineCallbacks
 from twisted.internet.error import ConnectionRefusedError
 
 from harness.device.proxy import Relay
@@ -79,12 +79,11 @@ class Devices:
     def join(self, url: str | None = None, **extra: Any) -> Any:
         return self.begin(url, **extra).wait(20)
 
-    def leave_all(self) -> None:
+    def leave_all(self) -> Deferred[Any]:
         for started in self.begun:
             started.addErrback(lambda _: None)
             started.cancel()
-        for session in self.sessions:
-            session.leave()
+        return gatherResults([session.leave() for session in self.sessions])
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""`paradropd` as a person runs it by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import paradrop
+
+WORDS = ["provision", "--pdid", "r1", "--router", "wss://r/ws", "--token-file"]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, new_daemon: Any) -> Any:
+    return new_daemon(tmp_path)
+
+
+def test_version(daemon: Any) -> None:
+    assert daemon.run("--version").stdout == f"paradropd {paradrop.__version__}\n"
+
+
+def test_provision_writes_the_identity(daemon: Any, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    done = daemon.run(*WORDS, str(tmp_path / "token"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "provisioned as r1; no daemon runs\n"
+    assert daemon.state["pdid"] == "r1"
+    assert daemon.state["wampRouter"] == "wss://r/ws"
+    key = daemon.home / "keys" / "apitoken"
+    assert key.read_text() == "secret"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_provision_imports_nothing_heavy(daemon: Any) -> None:
+    program = (
+        "import sys; from paradrop.daemon import main; status = main(sys.argv[1:]);"
+        "heavy = {'twisted', 'autobahn', 'cryptography'} & {*sys.modules};"
+        "sys.exit(status or ' '.join(heavy) or None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *WORDS, "-"],
+        env=daemon.environment,
+        input="secret",
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--mode", "other"], "invalid choice"),
+        (["provision"], "required"),
+        (["provision", "--pdid", "a.b", "--router", "wss://r/ws", "--token-file", "-"], "pdid"),
+        (["provision", "--pdid", "a", "--router", "http://r/ws", "--token-file", "-"], "URL"),
+        (["provision", "--pdid", "a", "--router", "wss://", "--token-file", "-"], "URL"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(daemon: Any, words: list[str], told: str) -> None:
+    done = daemon.run(*words)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([*WORDS, "/nonexistent"], "/nonexistent"),
+        ([*WORDS, "-"], "no token"),
+        (["nonsense"], "KEY:VALUE"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+    daemon: Any, words: list[str], told: str
+) -> None:
+    done = daemon.run(*words, input="")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("paradropd: ")
+    assert told in line
+
+
+def test_a_pid_file_that_nobody_holds_is_no_daemon(daemon: Any) -> None:
+    daemon.runtime.mkdir()
+    (daemon.runtime / "paradropd.pid").write_text(f"{os.getpid()}\n")  # would be killed by SIGHUP
+    done = daemon.run(*WORDS, "-", input="secret")
+    assert done.stdout.endswith("no daemon runs\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+class TestRoot:
+    @pytest.fixture
+    def folder(self) -> Iterator[Path]:
+        made = Path(tempfile.mkdtemp())
+        made.chmod(0o755)
+        yield made
+        shutil.rmtree(made)
+
+    def test_writes_as_the_owner_of_the_home(self, folder: Path, new_daemon: Any) -> None:
+        daemon = new_daemon(folder)
+        os.chown(daemon.home, 65534, 65534)
+        (folder / "token").write_text("secret")
+        (folder / "token").chmod(0o600)
+        done = daemon.run(*WORDS, str(folder / "token"))
+        assert done.returncode == 0, done.stderr
+        for name in ("config", "keys", "keys/apitoken", "logs"):
+            assert (daemon.home / name).stat().st_uid == 65534, name
