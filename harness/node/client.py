@@ -53,7 +53,13 @@ class Client:
     @param url: of the router, without TLS.
     """
 
-    def __init__(self, url: str, authid: str, secret: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        authid: str,
+        secret: str,
+        watcher: Callable[[str, Any], None] | None = None,
+    ) -> None:
         self.url = url
         self._authid = authid
         self._secret = secret
@@ -63,7 +69,7 @@ class Client:
         self._joined_at = 0.0
         self._refused = ""
         self._events: dict[str, deque[Event]] = {}
-        self._watchers: list[Callable[[str, Any], None]] = []
+        self._watcher = watcher
         # as Any: autobahn's and Twisted's factories are not typed
         self._factory: Any = _Factory(self)
         self._connector: Any = None
@@ -151,13 +157,6 @@ class Client:
         with self._changed:
             return list(self._events[topic])
 
-    def watch(self, watcher: Callable[[str, Any], None]) -> None:
-        """Have `watcher` called in the reactor's thread: topic and argument of each meta event.
-
-        After a rejoin it is told of everybody present as if they had just joined.
-        """
-        self._watchers.append(watcher)
-
     def _listen(self, session: ApplicationSession, topic: str) -> Any:
         def received(*args: Any, **kwargs: Any) -> None:
             event = Event(topic, args, kwargs, time.monotonic())
@@ -175,16 +174,16 @@ class Client:
     async def _joined(self, session: ApplicationSession) -> None:
         def heard(topic: str) -> Callable[..., None]:
             def handler(*args: Any, **_: Any) -> None:
-                for watcher in self._watchers:
-                    watcher(topic, args[0] if args else None)
+                if self._watcher is not None:
+                    self._watcher(topic, args[0] if args else None)
                 self._notify()
 
             return handler
 
         for topic in _META:
             await session.subscribe(heard(topic), topic)
-        if self._watchers:
-            await self._tell_present(session)
+        if self._watcher is not None:
+            await self._tell_present(session, self._watcher)
         with self._changed:
             topics = list(self._events)
         for topic in topics:
@@ -194,15 +193,17 @@ class Client:
             self._joined_at = time.monotonic()
         self._notify()
 
-    async def _tell_present(self, session: ApplicationSession) -> None:
-        """Tell the watchers of those who joined before we could hear it."""
+    @staticmethod
+    async def _tell_present(
+        session: ApplicationSession, watcher: Callable[[str, Any], None]
+    ) -> None:
+        """Tell the watcher of those who joined before we could hear it."""
         for number in await session.call("wamp.session.list"):
             try:
                 details = await session.call("wamp.session.get", number)
             except ApplicationError:  # gone again
                 continue
-            for watcher in self._watchers:
-                watcher("wamp.session.on_join", details)
+            watcher("wamp.session.on_join", details)
 
     def _left(self, session: ApplicationSession, reason: str) -> None:
         with self._changed:

@@ -34,10 +34,14 @@ class Operator:
 
     @param url: the router's WebSocket URL, without TLS.
     @param secret: of the authid `operator`.
+    @param watcher: called in the reactor's thread with topic and argument of every meta event; of
+        everybody who is present when the client joins, as if they had just joined.
     """
 
-    def __init__(self, url: str, secret: str) -> None:
-        self._client = Client(url, "operator", secret)
+    def __init__(
+        self, url: str, secret: str, watcher: Callable[[str, Any], None] | None = None
+    ) -> None:
+        self._client = Client(url, "operator", secret, watcher)
         crochet.setup()
         self._client.start()
 
@@ -220,10 +224,6 @@ class Operator:
         @raise InfrastructureError: it has not.
         """
         self._client.session(time.monotonic() + timeout, since)
-
-    def watch(self, watcher: Callable[[str, Any], None]) -> None:
-        """Have `watcher` called with the topic and the argument of every join and leave."""
-        self._client.watch(watcher)
 
     def close(self) -> None:
         """Leave, and stop rejoining."""

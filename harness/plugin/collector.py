@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from importlib import metadata
@@ -128,6 +129,7 @@ class Collector:
         self._config = config
         self._folder: Path = config.getoption("--report")
         self._folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._folder / "evidence", ignore_errors=True)  # of an earlier run
         self._started = time.time()
         self._tests: list[TestResult] = []
         self._facts: dict[str, dict[str, str]] = {}

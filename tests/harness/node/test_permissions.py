@@ -132,15 +132,13 @@ def test_an_operator_can_not_stand_in_for_a_device(node: Node, join: Callable[..
     )
 
 
-def test_the_caller_is_disclosed_to_the_device(node: Node, device: Peer) -> None:
-    told: list[str] = []
+def test_the_caller_is_disclosed_to_the_device(operator: Operator, device: Peer) -> None:
     device.run(
         "register",
-        lambda pdid, details: told.append(details.caller_authid),
+        lambda pdid, details: details.caller_authid,
         f"org.paradrop.who.{device.authid}",
         RegisterOptions(details_arg="details"),
     )
-    operator = node.operator()
-    operator.call(device.authid, "who")
-    operator.close()
-    assert told == ["operator"]
+    assert operator.call(device.authid, "who") == "operator"
+    uri = f"org.paradrop.who.{device.authid}"
+    assert device.run("call", uri, "somebody else") == device.authid
