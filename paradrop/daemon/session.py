@@ -43,6 +43,10 @@ def sign(challenge: Any, secret: str | bytes) -> str:
     return signature.decode("ascii")
 
 
+def _interval() -> float:
+    return max(0.1, settings.HEARTBEAT_INTERVAL)
+
+
 class RouterSession(BaseSession):
     """Joins as the router, registers its procedures, publishes its heartbeat."""
 
@@ -69,7 +73,7 @@ class RouterSession(BaseSession):
         yield self.register(self.status, "org.paradrop.status", takeover)
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
-        self._heartbeat.start(settings.HEARTBEAT_INTERVAL).addErrback(
+        self._heartbeat.start(_interval()).addErrback(
             lambda failure: out.warn(f"no heartbeat: {failure.getErrorMessage()}")
         )
 
@@ -87,9 +91,8 @@ class RouterSession(BaseSession):
         return round(time.monotonic() - self._life.started, 3)
 
     def _beat(self) -> None:
-        interval = max(0.1, float(settings.HEARTBEAT_INTERVAL))
         if self._heartbeat is not None:
-            self._heartbeat.interval = interval  # it may have been changed meanwhile
+            self._heartbeat.interval = _interval()  # it may have been changed meanwhile
         self._life.heartbeats += 1
         self.publish(
             "org.paradrop.heartbeat",
