@@ -37,9 +37,10 @@ class Device(BaseSession):
         return auth.compute_wcs(key, challenge.extra["challenge"])
 
     def onJoin(self, details: Any) -> Any:
-        for action in self.extra.get("on join", []):
-            action(self)
-        return super().onJoin(details)
+        self.extra.get("before", lambda: None)()
+        joined = super().onJoin(details)
+        self.extra.get("after", lambda: None)()
+        return joined
 
     def onLeave(self, details: Any) -> None:
         pass
@@ -295,22 +296,23 @@ def wait_a_turn(seconds: float) -> Deferred[None]:
     return deferLater(reactor, seconds, lambda: None)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_join_that_raises_is_an_attempt_that_failed(
-    devices: Devices, core: Any, records: Any
+    devices: Devices, core: Any, records: Any, when: str
 ) -> None:
-    failing = [True, True]
+    failing = [True, True, True]
 
-    def act(session: BaseSession) -> None:
+    def act() -> None:
         if failing:
             failing.pop()
             raise ParadropException("cannot subscribe")
 
-    session = devices.join(**{"on join": [act]})
-    retries = records.events("wamp.retry")
-    assert len(retries) == 2
-    assert "cannot subscribe" in retries[0]["reason"]
-    assert retries[1]["delay"] > retries[0]["delay"] * 1.2
-    assert core.session is session
+    devices.begin(**{when: act})
+    retries = records.wait("wamp.retry", 3)
+    assert all("cannot subscribe" in retry["reason"] for retry in retries)
+    assert retries[2]["delay"] > retries[0]["delay"] * 2
+    records.wait("wamp.joined", 1 if when == "before" else 4)
+    assert core.session is devices.sessions[3]
 
 
 def test_a_stale_join_does_not_take_the_nexus(
