@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -70,7 +71,7 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         if current is not None:
             current.drop()  # whatever state the device is in, no other test meets it
     if report.when == "teardown":
-        report.user_properties.append(("hil", finding))
+        report.user_properties.append(("hil", json.dumps(finding)))
 
 
 def judge(error: BaseException, phase: str) -> Verdict:
@@ -138,8 +139,8 @@ class Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
-        finding: dict[str, object] | None = properties.get("hil")  # type: ignore[assignment]
-        if finding is not None:
+        if "hil" in properties:
+            finding: Finding = json.loads(str(properties["hil"]))
             self._tests.append(_result(finding))
             if "facts" in properties:
                 self._facts[str(finding["device"])] = properties["facts"]  # type: ignore[assignment]
