@@ -63,7 +63,7 @@ def records(text):
 def test_a_record_has_what_is_documented(device, pdid, log):
     """Every record has its documented fields, and the device's identity."""
     device.daemon("restart")
-    joined = log.wait_for("wamp.joined", timeout=60)
+    joined = log.wait_for("wamp.joined")
     assert set(joined) >= KEYS
     assert joined["pdid"] == pdid
     assert abs(joined["timestamp"] - float(device.succeed("date +%s"))) < 60
@@ -113,7 +113,7 @@ def test_the_log_goes_on_after_a_restart(device, pdid, log):
     """A daemon that is restarted appends to its log."""
     before = log.lines()
     device.daemon("restart")
-    log.wait_for("wamp.joined", timeout=60)
+    log.wait_for("wamp.joined")
     assert log.lines()[: len(before)] == before
 
 

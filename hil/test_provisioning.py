@@ -12,16 +12,16 @@ from paradrop.base.output import Level
 
 
 def provision_file(device, bench, batch, key=None):
-    """Give the device what a factory gives it; it provisions itself when its daemon starts."""
+    """Give the device what a factory gives it; its daemon provisions itself by that."""
     content = {"server": bench.router_url(device), "batch": batch.id, "key": key or batch.key}
     path = device.config_home / "provision.yaml"
     device.write(path, yaml.safe_dump(content).encode(), mode=0o600, owner=device.daemon_user)
-    device.daemon("restart")
+    device.reload()
 
 
 def provisioned(log, operator):
     """@return: the identity that the device has given itself, and joined with."""
-    pdid = log.wait_for("daemon.provisioned", timeout=60)["extra"]["pdid"]
+    pdid = log.wait_for("daemon.provisioned")["extra"]["pdid"]
     operator.wait_joined(pdid)
     return pdid
 
@@ -67,7 +67,7 @@ def test_wrong_batch_key(bench, blank, node, log):
     """A wrong batch key is a security record, once, and nobody is hammered."""
     batch = node.add_batch(bench.router_url(blank))
     provision_file(blank, bench, batch, key="not-the-key")
-    refused = log.wait_for("wamp.refused", timeout=60)
+    refused = log.wait_for("wamp.refused")
     assert refused["type"] == Level.SECURITY.value
     log.wait_for("wamp.retry", where=lambda r: r["extra"]["delay"] > 30)
     assert len(log.records("wamp.refused")) == 1
@@ -77,7 +77,7 @@ def test_batch_used_up(bench, blank, node, operator, log):
     """A batch gives out no more identities than it has."""
     batch = node.add_batch(bench.router_url(blank), size=0)
     provision_file(blank, bench, batch)
-    log.wait_for("wamp.retry", timeout=60)
+    log.wait_for("wamp.retry")
     assert not log.records("wamp.joined")
 
 
@@ -119,7 +119,7 @@ def test_router_with_a_strangers_certificate(bench, blank, operator, node, log):
     trusted = blank.config_home / "ca.pem"
     blank.write(trusted, trustme.CA().cert_pem.bytes(), owner=blank.daemon_user)
     try:
-        blank.daemon("restart")
+        blank.reload()
         log.wait_for("wamp.retry", where=lambda r: "certificate" in r["extra"]["reason"])
         operator.wait_left(identity.pdid, session)
         assert operator.sessions(identity.pdid) == []

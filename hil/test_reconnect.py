@@ -25,7 +25,7 @@ def test_cable_pulled_longer_than_the_ping_timeout(device, operator, pdid, log, 
     (session,) = operator.sessions(pdid)
     with rejoins(after="cable pulled"), device.link("wan").unplugged():
         operator.wait_left(pdid, session, timeout=30)
-        log.wait_for("wamp.left", timeout=30)
+        log.wait_for("wamp.left")
 
 
 @pytest.mark.needs("link")

@@ -206,9 +206,12 @@ class Device(ABC):
         finally:
             self.run(f"rm -f {token_file}")
 
+    def reload(self) -> None:
+        """Have the daemon read its identity again, and connect as what it finds."""
+        self.succeed(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")
+
     def forget(self) -> None:
-        """Take its identity, keys and settings made later away; its daemon is started anew."""
-        self.daemon("stop")
+        """Take its identity and its keys away from under the running daemon."""
         home = self.config_home
-        self.succeed(f"rm -rf {home}/config* {home}/keys/* {home}/provision.yaml")
-        self.daemon("start")
+        self.succeed(f"rm -rf {home}/config* {home}/keys/* {home}/misc/* {home}/provision.yaml")
+        self.reload()

@@ -46,7 +46,7 @@ class DaemonLog:
     def wait_for(
         self,
         event: str,
-        timeout: float = 30,
+        timeout: float = 60,
         where: Callable[[Record], bool] = lambda record: True,
     ) -> Record:
         """The first record with this event, as soon as it is there.

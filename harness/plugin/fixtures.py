@@ -115,9 +115,13 @@ def pdid(bench: Bench, current: Current, device: Device) -> str:
 
 @pytest.fixture
 def blank(current: Current, device: Device) -> Device:
-    """The device without an identity: its daemon runs and has never been provisioned."""
+    """The device without an identity, its daemon running."""
+    from harness.device.daemon_log import DaemonLog
+
     if current.used:
+        log = DaemonLog(device)
         device.forget()
+        log.wait_for("daemon.unprovisioned")
     current.used, current.identity = True, None
     return device
 
