@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from harness import image
-from harness.device import KINDS
+from harness.device import KINDS, kind_class
 from harness.errors import HarnessError
+from harness.image import tools
+from harness.image.listing import cached
 
 QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
 """What a build must pass on to be qualified."""
@@ -54,14 +59,11 @@ def qualify(
     kinds = device or QUALIFIED
     if not suites.is_dir():
         raise HarnessError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
-    for kind in kinds:
-        arch = kind.removeprefix("qemu-")
-        if arch in image.ARCHITECTURES:
-            _build(arch)
+    _prepare(kinds)
     arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-q"]
     for kind in kinds:
         arguments += ["--device", kind]
-    arguments += ["-n", str(WORKERS), "--dist", "loadgroup"]
+    arguments += ["-n", str(WORKERS)]
     raise typer.Exit(0 if pytest.main(arguments) == pytest.ExitCode.OK else 1)
 
 
@@ -73,6 +75,8 @@ def up(
     """Bring up a node and a device that has joined it, and keep them until Ctrl-C."""
     from harness.bench import Bench
 
+    _prepare([kind])
+    logging.getLogger("twisted").addHandler(logging.NullHandler())  # what counts is raised
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
         bench = Bench(Path(folder))
         try:
@@ -89,7 +93,7 @@ def up(
                 print(json.dumps(known), flush=True)
             else:
                 for name, value in known.items():
-                    console.print(f"[bold]{name:>8}[/] {value}", soft_wrap=True)
+                    console.print(f"[bold]{name:>8}[/] {escape(value)}", soft_wrap=True)
                 console.print("Ctrl-C ends it")
             threading.Event().wait()
         finally:
@@ -106,9 +110,44 @@ def build(
         print(_build(each, rebuild=rebuild).folder)
 
 
+@images.command(name="list")
+def list_() -> None:
+    """List the images in the cache, newest first."""
+    images = cached()
+    if not images:
+        console.print("no images yet: `hil image build` builds them")
+        return
+    rows = [("arch", "key", "size", "age", "folder")]
+    for each in images:
+        size, age = f"{each.size / 1e6:.0f} MB", _duration(time.time() - each.built)
+        rows.append((each.arch, each.key[:16], size, age, str(each.folder)))
+    for arch, key, size, age, folder in rows:
+        print(f"{arch:8} {key:16} {size:>7} {age:>7}  {folder}")
+
+
+def _duration(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _prepare(kinds: list[str]) -> None:
+    """Everything that the kinds of device need, or an error before any time is spent.
+
+    @raise HarnessError: there is no such kind, QEMU is missing, an image can't be built.
+    """
+    archs = [arch for kind in kinds if (arch := getattr(kind_class(kind), "arch", None))]
+    for arch in archs:
+        architecture = image.ARCHITECTURES[arch]
+        tools.find(architecture.qemu, architecture.qemu_package)
+    for arch in archs:
+        _build(arch)
+
+
 def _build(arch: str, *, rebuild: bool = False) -> image.Image:
     return image.build(
-        arch, progress=lambda step: console.print(f"[dim]{arch}[/] {step}"), rebuild=rebuild
+        arch, progress=lambda step: console.print(escape(step), style="dim"), rebuild=rebuild
     )
 
 
@@ -130,7 +169,7 @@ def main() -> None:
         with _ended_by_signals():
             app(standalone_mode=True)
     except HarnessError as error:
-        console.print(f"[red]hil:[/] {error}")
+        console.print(f"[red]hil:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

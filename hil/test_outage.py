@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 AWAY = 125
 """Seconds: with a first delay of 1 s that doubles, the sixth retry or so waits at its longest."""
 
@@ -11,6 +13,7 @@ LONGEST = 60
 """Seconds between two retries at the most; `settings.WAMP_MAX_DELAY`."""
 
 
+@pytest.mark.long
 def test_the_delay_grows_and_is_reset(node, operator, pdid, log, rejoins):
     """While the router is away the retries get rarer; once it is back they start over."""
     with rejoins(after="router away for 2 minutes", within=2 * LONGEST):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what the device must be able to do")
     config.addinivalue_line("markers", "fresh: the test gets a device that no test had before")
+    config.addinivalue_line("markers", "long: takes minutes, mostly of waiting; is started first")
     config.addinivalue_line("markers", "smoke: part of the quick look at every device")
     # not before now, so that `host` is ours and not the one of testinfra's own plugin
     config.pluginmanager.register(fixtures, "hil-fixtures")
@@ -58,14 +60,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             missing = needs - kind_class(kind).capabilities
         except InfrastructureError as error:
             raise pytest.UsageError(str(error)) from error
-        marks: list[pytest.MarkDecorator] = [
-            pytest.mark.xdist_group(f"{metafunc.module.__name__}-{kind}")
-        ]
-        if missing:
-            reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
-            marks.append(pytest.mark.skip(reason=reason))
+        reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
+        marks = [pytest.mark.skip(reason=reason)] if missing else []
         params.append(pytest.param(kind, marks=marks, id=kind))
     metafunc.parametrize("device_kind", params, scope="module")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from harness.plugin.schedule import ByDevice
+
+    return ByDevice(config, log) if config.getoption("dist") in ("load", "loadgroup") else None
 
 
 def chosen(config: pytest.Config) -> list[str]:
