@@ -113,12 +113,12 @@ def build(
 @images.command(name="list")
 def list_() -> None:
     """List the images in the cache, newest first."""
-    images = cached()
-    if not images:
+    found = cached()
+    if not found:
         console.print("no images yet: `hil image build` builds them")
         return
     rows = [("arch", "key", "size", "age", "folder")]
-    for each in images:
+    for each in found:
         size, age = f"{each.size / 1e6:.0f} MB", _duration(time.time() - each.built)
         rows.append((each.arch, each.key[:16], size, age, str(each.folder)))
     for arch, key, size, age, folder in rows:

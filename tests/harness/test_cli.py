@@ -1,0 +1,137 @@
+"""The terminal face, run as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.image import cache
+
+HIL = Path(sys.executable).with_name("hil")
+
+
+def hil(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HIL, *words],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "40", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """What it says: one line of an error, and nothing else."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("words", [["up", "toaster"], ["qualify", "--device", "toaster"]])
+def test_an_unknown_kind_is_said_at_once(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "hil").mkdir()
+    line = refusal(hil(*words, cwd=tmp_path))
+    assert "'toaster'" in line
+    assert "process, qemu-x86_64, qemu-aarch64" in line
+    assert not (tmp_path / "qualification").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"), [("x86_64", "qemu-system-x86"), ("aarch64", "qemu-system-arm")]
+)
+def test_a_missing_qemu_is_named_with_its_package(kind: str, package: str, tmp_path: Path) -> None:
+    line = refusal(
+        hil("up", f"qemu-{kind}", cwd=tmp_path, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    )
+    assert line == f"hil: qemu-system-{kind} is not installed (apt-get install {package})"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outside_a_checkout_it_says_where_to_be(tmp_path: Path) -> None:
+    line = refusal(hil("qualify", cwd=tmp_path))
+    assert line == "hil: no suites in hil/ (run it in a checkout, or use --suites)"
+
+
+def test_an_error_is_shown_as_it_is(tmp_path: Path) -> None:
+    line = refusal(hil("qualify", "--suites", "[red]gone[/]", cwd=tmp_path))
+    assert "no suites in [red]gone[/]/" in line
+
+
+def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:
+    assert "no architecture z80" in refusal(hil("image", "build", "z80", cwd=tmp_path))
+
+
+def test_no_images_to_list(tmp_path: Path) -> None:
+    done = hil("image", "list", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "hil image build" in done.stderr
+
+
+def test_images_are_listed_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def image(arch: str, key: str, age: float) -> Path:
+        def build(folder: Path) -> cache.Manifest:
+            (folder / "root.squashfs").write_bytes(b"x" * 3_000_000)
+            return {"architecture": arch, "key": key}
+
+        folder, _ = cache.entry(f"{arch}-{key[:16]}", build, lambda step: None)
+        manifest = folder / cache.MANIFEST
+        then = manifest.stat().st_mtime - age
+        os.utime(manifest, (then, then))
+        return folder
+
+    image("x86_64", "a" * 64, 3 * 86400)
+    newest = image("aarch64", "b" * 64, 2 * 3600)
+    damaged = image("x86_64", "c" * 64, 0)
+    (damaged / cache.MANIFEST).write_text("{")
+    heading, *rows = hil("image", "list", cwd=tmp_path).stdout.splitlines()
+    assert heading.split() == ["arch", "key", "size", "age", "folder"]
+    assert [row.split()[:2] for row in rows] == [["aarch64", "b" * 16], ["x86_64", "a" * 16]]
+    assert re.search(r"3 MB +2 h +" + re.escape(str(newest)), rows[0])
+    assert re.search(r"3 MB +3 d ", rows[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_end_of_up_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """Neither folders nor processes nor words are left behind by a device that was up."""
+    with subprocess.Popen(
+        [HIL, "up", "process", "--json"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as up:
+        assert up.stdout is not None
+        known = json.loads(up.stdout.readline())
+        assert known["device"] == "process-process-1"
+        assert str(tmp_path) in known["shell"]
+        assert processes_of(tmp_path)
+        up.send_signal(number)
+        _, said = up.communicate(timeout=60)
+    assert up.returncode == 130
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+    assert processes_of(tmp_path) == []
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines that name the folder, or processes that work in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if str(folder) in words or str(folder) in str((process / "cwd").readlink()):
+                found.append(words)
+        except OSError:  # it has ended, or is a zombie
+            continue
+    return found
