@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -128,18 +129,22 @@ class Bench:
         self.assert_healthy(pdid)
 
     def check(self) -> None:
-        """@raise HarnessError: QEMU or crossbar died without being asked to."""
+        """@raise HarnessError: a device or crossbar died without being asked to."""
         for device in self._devices:
             device.check()
-        if "node" in self.__dict__:
+        if "node" in self.__dict__ and self.node.wanted:
             self.node.check()
 
-    def evidence(self, device: Device | None) -> dict[str, str]:
-        """What there is to read about the last test, by name."""
-        found = device.evidence() if device is not None else {}
-        if self.node.log.exists():
+    def evidence(self, since: float = 0.0) -> dict[str, str | Path]:
+        """What there is to read about the last test, by name: text, or a file.
+
+        @param since: where the time line starts, in seconds of `time.monotonic`.
+        """
+        found = self._devices[-1].evidence() if self._devices else {}
+        if "node" in self.__dict__ and self.node.log.exists():
             found["crossbar"] = self.node.log.read_text(errors="replace")
-        found["time line"] = self.timeline.path.read_text()
+        events = self.timeline.events(since)
+        found["time line"] = "".join(f"{json.dumps(event)}\n" for event in events)
         return found
 
     def drop(self, device: Device) -> None:

@@ -117,8 +117,8 @@ class Device(ABC):
         """@raise InfrastructureError: the machine died without being asked to."""
 
     @abstractmethod
-    def evidence(self) -> dict[str, str]:
-        """What it leaves for a reader, as text by name: console, logs."""
+    def evidence(self) -> dict[str, str | Path]:
+        """What it leaves for a reader, by name: console and logs as text, packets as a file."""
 
     @abstractmethod
     def facts(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import re
 import socket
@@ -33,10 +34,11 @@ class Console:
         threading.Thread(target=self._read, name=f"console-{device}", daemon=True).start()
 
     def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         with contextlib.suppress(OSError):
             while data := self._socket.recv(65536):
                 with self._news:
-                    self._text += data.decode(errors="replace")
+                    self._text += decoder.decode(data)
                     self._news.notify_all()
         with self._news:
             self._closed = True

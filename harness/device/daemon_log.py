@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -17,12 +18,13 @@ Record = dict[str, Any]
 class DaemonLog:
     """What the daemon has logged since this was made.
 
-    Today's file and the rotated ones are read as one, oldest first.
+    Today's file and the rotated ones are read as one, oldest first. Lines that were there before,
+    and that a power cut takes away, are not missed.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._before = len(self.lines())
+        self._before = self.lines()
 
     def lines(self) -> list[str]:
         """All lines in the files, as they are, also from before this was made."""
@@ -36,7 +38,9 @@ class DaemonLog:
         @param event: only those that carry this in `extra`.
         """
         found = []
-        for line in self.lines()[self._before :]:
+        lines = self.lines()
+        known = (now == then for now, then in zip(lines, self._before, strict=False))
+        for line in lines[sum(1 for _ in itertools.takewhile(bool, known)) :]:
             try:
                 found.append(json.loads(line))
             except ValueError:

@@ -38,6 +38,7 @@ class ProcessDevice(Device):
         self._log = folder / "console.log"
         self._child: Child | None = None
         self._relays: dict[int, Relay] = {}
+        self._plugged = True
         self.links = {"wan": Link(self.name, "wan", self._switch, timeline)}
         self.power = Power(self.name, self._cut, lambda: self.daemon("start"), timeline)
         self._environment = {
@@ -74,12 +75,14 @@ class ProcessDevice(Device):
         )
         try:
             output, errors = shell.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired as error:
+        except BaseException as error:
             os.killpg(shell.pid, signal.SIGKILL)
             shell.communicate()
-            raise InfrastructureError(
-                f"`{command[:200]}`: no end within {timeout:g} s", device=self.name
-            ) from error
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise InfrastructureError(
+                    f"`{command[:200]}`: no end within {timeout:g} s", device=self.name
+                ) from error
+            raise
         return Completed(command, shell.returncode, output, errors)
 
     def write(
@@ -90,9 +93,12 @@ class ProcessDevice(Device):
         owner: str | None = None,  # all of it belongs to the one user there is
     ) -> None:
         target = Path(path)
-        target.touch(mode=mode)
-        target.chmod(mode)
-        target.write_bytes(data)
+        try:
+            target.touch(mode=0o600)
+            target.chmod(mode)
+            target.write_bytes(data)
+        except OSError as error:
+            raise CommandError(f"can't write {path}: {error}", device=self.name) from error
 
     def read(self, path: PurePosixPath | str) -> bytes:
         try:
@@ -106,9 +112,11 @@ class ProcessDevice(Device):
     def wan(self, port: int) -> tuple[str, int]:
         if port not in self._relays:
             self._relays[port] = Relay(port)
+            self._relays[port].switch(self._plugged)
         return "127.0.0.1", self._relays[port].port
 
     def _switch(self, plugged: bool) -> None:
+        self._plugged = plugged
         for relay in self._relays.values():
             relay.switch(plugged)
 
@@ -133,7 +141,7 @@ class ProcessDevice(Device):
                 env=self._environment,
             )
             deadline = time.monotonic() + START_SECONDS
-            while not (self.folder / "run" / "paradropd.pid").exists():
+            while not self._is_up(self._child.pid):  # a power cut leaves an older pid there
                 self.check()
                 if time.monotonic() > deadline:
                     raise DeviceError(
@@ -143,6 +151,12 @@ class ProcessDevice(Device):
                     )
                 time.sleep(0.02)
 
+    def _is_up(self, pid: int) -> bool:
+        try:
+            return int((self.folder / "run" / "paradropd.pid").read_text()) == pid
+        except (FileNotFoundError, ValueError):
+            return False
+
     def check(self) -> None:
         if self._child is not None and not self._child.running:
             raise DeviceError(
@@ -151,7 +165,7 @@ class ProcessDevice(Device):
                 evidence=self._child.tail(),
             )
 
-    def evidence(self) -> dict[str, str]:
+    def evidence(self) -> dict[str, str | Path]:
         found = {"console": self._log, "daemon log": self._home / "logs" / "log"}
         return {
             name: path.read_text(errors="replace") for name, path in found.items() if path.exists()

@@ -12,7 +12,7 @@ class Relay:
     """Relays 127.0.0.1:`port` to another loopback port, byte for byte.
 
     Unplugged, it keeps every connection open and passes nothing, as a pulled cable does: no end
-    is told, and what was under way arrives after the cable is back.
+    is told, and what was under way arrives after the cable is back, also the end of a connection.
 
     @param target: the loopback port that it leads to.
     """
@@ -46,22 +46,15 @@ class Relay:
             await self._plugged.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             try:
-                pumps = [
-                    asyncio.create_task(self._pump(reader, far_writer)),
-                    asyncio.create_task(self._pump(far_reader, writer)),
-                ]
-                try:
-                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for pump in pumps:
-                        pump.cancel()
-                    await asyncio.gather(*pumps, return_exceptions=True)
+                async with asyncio.TaskGroup() as pumps:
+                    pumps.create_task(self._pump(reader, far_writer))
+                    pumps.create_task(self._pump(far_reader, writer))
             finally:
-                far_writer.close()
+                await self._end(far_writer)
         except OSError:
             pass  # nobody listens there: the near end sees its connection closed
         finally:
-            writer.close()
+            await self._end(writer)
             self._connections.discard(task)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,6 +64,15 @@ class Relay:
                 writer.write(data)
                 await writer.drain()
         await self._plugged.wait()
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+
+    @staticmethod
+    async def _end(writer: asyncio.StreamWriter) -> None:
+        # everything was passed on, or nobody wants it: `close` would wait for who does not read
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     def close(self) -> None:
         async def close() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from harness.device.base import Completed, Device
 from harness.device.console import Console
 from harness.device.qmp import Monitor
 from harness.device.ssh import ClientKey, Ssh
-from harness.errors import BootError, CommandError, InfrastructureError, MissingToolError
+from harness.errors import CommandError, HarnessError, InfrastructureError, MissingToolError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
@@ -60,6 +61,8 @@ class QemuDevice(Device):
         self._child: Child | None = None
         self._monitor: Monitor | None = None
         self._ssh: Ssh | None = None
+        self._plugged = True
+        self._boots = itertools.count(1)
         self.ssh_config = folder / "ssh_config"
         self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
         self.power = Power(self.name, self._cut, self._power_on, timeline)
@@ -115,7 +118,8 @@ class QemuDevice(Device):
         command += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac=52:54:00:03:{mac}"]
         command += [
             "-object",
-            f"filter-dump,id=wan-packets,netdev=wan,file={_escape(self.folder / 'wan.pcap')}",
+            f"filter-dump,id=wan-packets,netdev=wan,"
+            f"file={_escape(self.folder / f'wan-{next(self._boots)}.pcap')}",
         ]
         command += ["-device", "virtio-rng-pci,addr=0x7"]
         command += [
@@ -132,25 +136,21 @@ class QemuDevice(Device):
         if shutil.which(self._program) is None:
             raise MissingToolError(self._program, self._architecture.qemu_package)
         monitor = Monitor(self.name, self.folder / "qmp.sock", self._on_event)
+        self._monitor = monitor
         try:
             self._child = Child(self._command(monitor), self.folder / "qemu.log")
             self.timeline.record(self.name, "power on", pid=self._child.pid)
-            try:
-                monitor.accept(timeout=30)
-            except InfrastructureError:
-                self.check()
-                raise
-        except BaseException:
-            monitor.close()
-            self._kill()
+            self._boot(monitor)
+        except HarnessError:
+            self.check()  # if QEMU has ended, that says more
             raise
-        self._monitor = monitor
+
+    def _boot(self, monitor: Monitor) -> None:
+        monitor.accept(timeout=30, check=self.check)
+        if not self._plugged:
+            self._set_link(False)
         self.console = Console(self.name, self.folder / "console.sock", self.folder / "console.log")
-        try:
-            self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
-        except BootError:
-            self.check()
-            raise
+        self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
         forwarded = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", self._qmp_usernet())
         if forwarded is None:
             raise InfrastructureError("QEMU forwards no port for mgmt", device=self.name)
@@ -178,6 +178,7 @@ class QemuDevice(Device):
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
+        if "console" in self.__dict__:
             self.console.close()
 
     def close(self) -> None:
@@ -190,7 +191,6 @@ class QemuDevice(Device):
             last = (
                 console.read_text(errors="replace").splitlines()[-20:] if console.exists() else []
             )
-            self._child = None
             raise InfrastructureError(
                 f"QEMU ended by itself, status {status}",
                 device=self.name,
@@ -200,14 +200,14 @@ class QemuDevice(Device):
     # -- link
 
     def _set_link(self, up: bool) -> None:
-        if self._monitor is None:
-            raise InfrastructureError("is powered off", device=self.name)
-        self._monitor.execute("set_link", {"name": "wan", "up": up})
+        self._plugged = up  # also while it is powered off
+        if self._monitor is not None:
+            self._monitor.execute("set_link", {"name": "wan", "up": up})
 
     def access(self) -> dict[str, str]:
         return {
             "shell": f"ssh -F {self.ssh_config} router",
-            "console": f"tail -f {self.console.log}",
+            "console": f"tail -f {self.folder / 'console.log'}",
         }
 
     def wan(self, port: int) -> tuple[str, int]:
@@ -272,11 +272,13 @@ class QemuDevice(Device):
 
     # -- evidence
 
-    def evidence(self) -> dict[str, str]:
+    def evidence(self) -> dict[str, str | Path]:
         files = {"console": self.folder / "console.log", "QEMU": self.folder / "qemu.log"}
-        found = {
+        found: dict[str, str | Path] = {
             name: path.read_text(errors="replace") for name, path in files.items() if path.exists()
         }
+        for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
+            found[packets.stem] = packets
         if self._ssh is not None:
             try:
                 found["daemon log"] = self.read(self.config_home / "logs" / "log").decode(

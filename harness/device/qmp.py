@@ -21,6 +21,7 @@ class Monitor:
     @param device: name for errors.
     @param path: of the Unix socket, at most 107 bytes.
     @param on_event: called with each asynchronous event, from another thread.
+    @raise InfrastructureError: there can't be a socket at `path`.
     """
 
     def __init__(self, device: str, path: Path, on_event: Callable[[dict[str, Any]], None]) -> None:
@@ -30,28 +31,43 @@ class Monitor:
         self._client = QMPClient(device)
         self._events: asyncio.Task[None] | None = None
         path.unlink(missing_ok=True)
-        loop.run(self._client.start_server(str(path)), 10)
+        try:
+            loop.run(self._client.start_server(str(path)), 10)
+        except (QMPError, OSError) as error:
+            raise InfrastructureError(
+                f"no control socket at {path}: {error}",
+                device=device,
+                hint="is TMPDIR too long? its path may have 107 bytes",
+            ) from error
 
     @property
     def option(self) -> list[str]:
         """What QEMU's command line needs to find us."""
         return ["-qmp", f"unix:{self.path},server=off"]
 
-    def accept(self, timeout: float = 30) -> None:
+    def accept(self, timeout: float = 30, check: Callable[[], None] = lambda: None) -> None:
         """Wait until QEMU has connected.
 
+        @param check: called now and then meanwhile; what it raises ends the wait.
         @raise InfrastructureError: it did not, in `timeout` seconds.
         """
 
         async def accept() -> None:
-            await self._client.accept()
+            accepting = asyncio.create_task(self._client.accept())
+            try:
+                while not accepting.done():
+                    check()
+                    await asyncio.wait({accepting}, timeout=0.1)
+            finally:
+                accepting.cancel()
+            await accepting
             self._events = asyncio.create_task(self._listen())
 
         try:
             loop.run(accept(), timeout)
         except (TimeoutError, QMPError) as error:
             raise InfrastructureError(
-                f"QEMU does not answer on its control socket: {error or 'time-out'}",
+                f"QEMU does not answer on its control socket: {str(error) or 'time-out'}",
                 device=self._device,
             ) from error
 
@@ -71,10 +87,10 @@ class Monitor:
         except ExecuteError as error:
             raise InfrastructureError(
                 f"QEMU refuses {command}: {error}", device=self._device
-            ) from (error)
+            ) from error
         except (QMPError, TimeoutError, OSError) as error:
             raise InfrastructureError(
-                f"QEMU did not carry out {command}: {error or 'time-out'}", device=self._device
+                f"QEMU did not carry out {command}: {str(error) or 'time-out'}", device=self._device
             ) from error
 
     def human(self, command: str) -> str:

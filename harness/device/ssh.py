@@ -7,7 +7,7 @@ import contextlib
 import io
 import socket
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import paramiko
@@ -76,48 +76,49 @@ class Ssh:
     def run(self, command: str, timeout: float, stdin: bytes = b"") -> Completed:
         """Run a shell command.
 
+        @return: with the status -1 if a signal ended the command.
         @raise InfrastructureError: no connection, or no end of it within `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self.close()  # ends whatever is being waited for below
+
+        timer = threading.Timer(timeout, give_up)
+        timer.daemon = True
+        timer.start()
         try:
             channel = self._connected(timeout).open_session(timeout=timeout)
-            with contextlib.closing(channel):
+            with ThreadPoolExecutor(3) as streams, contextlib.closing(channel):
                 channel.exec_command(command)
-                channel.sendall(stdin)
-                channel.shutdown_write()
-                output: list[bytes] = []
-                errors: list[bytes] = []
-                # stderr is collected beside stdout, or a full window of one would block both
-                reader = threading.Thread(
-                    target=self._collect, args=(channel.makefile_stderr("rb"), errors), daemon=True
-                )
-                reader.start()
-                channel.settimeout(max(0.1, deadline - time.monotonic()))
-                self._collect(channel.makefile("rb"), output)
-                reader.join(max(0.1, deadline - time.monotonic()))
-                if not channel.status_event.wait(max(0.1, deadline - time.monotonic())):
-                    raise TimeoutError
+                # all three streams move at once, or a full window of one would block the others
+                streams.submit(self._feed, channel, stdin)
+                output = streams.submit(channel.makefile("rb").read)
+                errors = streams.submit(channel.makefile_stderr("rb").read)
                 status = channel.recv_exit_status()
+                done = Completed(command, status, output.result(), errors.result())
+                # of a command that a signal ended there is no status, but its streams have ended
+                if late.is_set() or not channel.eof_received:
+                    raise EOFError("the connection broke")
+                return done
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()
-            timed_out = isinstance(error, TimeoutError)
+            timed_out = late.is_set() or isinstance(error, TimeoutError)
             why = (
                 f"no end within {timeout:g} s" if timed_out else str(error) or type(error).__name__
             )
             raise InfrastructureError(
                 f"`{command[:200]}` over mgmt: {why}", device=self._device
-            ) from (error)
-        if status == -1:
-            self.close()
-            raise InfrastructureError(
-                f"`{command[:200]}` over mgmt: the connection broke", device=self._device
-            )
-        return Completed(command, status, b"".join(output), b"".join(errors))
+            ) from error
+        finally:
+            timer.cancel()
 
     @staticmethod
-    def _collect(stream: paramiko.ChannelFile, chunks: list[bytes]) -> None:
-        while chunk := stream.read(65536):
-            chunks.append(chunk)
+    def _feed(channel: paramiko.Channel, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # the command may end without reading it
+            channel.sendall(data)
+            channel.shutdown_write()
 
     def close(self) -> None:
         """Drop the connection; the next command makes a new one."""

@@ -72,6 +72,11 @@ class Node:
     def running(self) -> bool:
         return self._child is not None and self._child.running
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it was started and neither stopped nor killed since."""
+        return self._wanted
+
     def url(self, host: str = "127.0.0.1", port: int | None = None, tls: bool = True) -> str:
         """Where to join, as seen from `host`'s network; a forwarded port may stand for ours."""
         ours = self.tls_port if tls else self.port

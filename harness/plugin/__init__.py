@@ -9,6 +9,7 @@ is run.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _check_kinds(config)
     config.addinivalue_line("markers", "needs(*capabilities): what the device must be able to do")
     config.addinivalue_line("markers", "fresh: the test gets a device that no test had before")
     config.addinivalue_line("markers", "long: takes minutes, mostly of waiting; is started first")
@@ -51,15 +53,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device_kind" not in metafunc.fixturenames:
         return
     from harness.device import kind_class
-    from harness.errors import InfrastructureError
 
     needs = {need for mark in metafunc.definition.iter_markers("needs") for need in mark.args}
     params = []
     for kind in chosen(metafunc.config):
-        try:
-            missing = needs - kind_class(kind).capabilities
-        except InfrastructureError as error:
-            raise pytest.UsageError(str(error)) from error
+        missing = needs - kind_class(kind).capabilities
         reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
         marks = [pytest.mark.skip(reason=reason)] if missing else []
         params.append(pytest.param(kind, marks=marks, id=kind))
@@ -80,6 +78,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def chosen(config: pytest.Config) -> list[str]:
     """The kinds of device that the run was asked for."""
     return list(dict.fromkeys(config.getoption("--device") or ["process"]))
+
+
+def _check_kinds(config: pytest.Config) -> None:
+    if config.getoption("--device"):
+        from harness.device import kind_class
+        from harness.errors import InfrastructureError
+
+        try:
+            for kind in chosen(config):
+                kind_class(kind)
+        except InfrastructureError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[fixtures.STARTED] = time.monotonic()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,7 +27,7 @@ from harness.evidence.results import (
     run_verdict,
 )
 from harness.plugin import chosen
-from harness.plugin.fixtures import BENCH, CURRENT
+from harness.plugin.fixtures import BENCH, CURRENT, STARTED
 
 TAIL_LINES = 40
 
@@ -49,9 +49,9 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     current = item.config.stash.get(CURRENT, None)
     finding = item.stash.setdefault(FINDING, _unjudged(item))
     finding["seconds"] = round(finding["seconds"] + call.duration, 3)  # type: ignore[operator]
-    if bench is not None and bench.measurements:
+    if bench is not None:
+        bench.timeline.record("test", report.when, id=item.nodeid, outcome=report.outcome)
         finding["measurements"] = [[m.name, m.seconds, m.fault] for m in bench.measurements]
-        bench.measurements.clear()
     if report.skipped:
         finding["verdict"] = Verdict.NOT_APPLICABLE
         finding["message"] = _reason(report).removeprefix("not applicable: ")
@@ -66,11 +66,14 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         finding |= {"verdict": judge(error, call.when), "message": message, "details": details}
         folder = item.config.getoption("--report")
         if folder is not None and bench is not None:
-            device = current.device if current is not None else None
-            finding["evidence"] = _save(folder, item.nodeid, bench.evidence(device))
-        if current is not None:
-            current.drop()  # whatever state the device is in, no other test meets it
+            evidence = bench.evidence(item.stash[STARTED])
+            finding["evidence"] = _save(folder, item.nodeid, evidence)
     if report.when == "teardown":
+        bad = finding["verdict"] not in (Verdict.PASSED, Verdict.NOT_APPLICABLE)
+        if bad and current is not None:
+            current.drop()  # whatever state the device is in, no other test meets it
+        if bench is not None:
+            bench.measurements.clear()
         report.user_properties.append(("hil", json.dumps(finding)))
 
 
@@ -107,16 +110,21 @@ def _reason(report: pytest.TestReport) -> str:
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
 
 
-def _save(folder: Path, nodeid: str, texts: dict[str, str]) -> list[list[str]]:
+def _save(folder: Path, nodeid: str, found: dict[str, str | Path]) -> list[list[str]]:
     """@return: name, path relative to `folder`, and tail of each file written."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2]).strip("-")
     where = Path("evidence") / name
     (folder / where).mkdir(parents=True, exist_ok=True)
     saved = []
-    for title, text in texts.items():
-        path = where / f"{title.replace(' ', '-')}.txt"
-        (folder / path).write_text(text, encoding="utf-8")
-        saved.append([title, path.as_posix(), "\n".join(text.splitlines()[-TAIL_LINES:])])
+    for title, content in found.items():
+        if isinstance(content, Path):
+            path = where / content.name
+            shutil.copyfile(content, folder / path)
+            saved.append([title, path.as_posix(), f"{content.stat().st_size} bytes"])
+        else:
+            path = where / f"{title.replace(' ', '-')}.txt"
+            (folder / path).write_text(content, encoding="utf-8")
+            saved.append([title, path.as_posix(), "\n".join(content.splitlines()[-TAIL_LINES:])])
     return saved
 
 

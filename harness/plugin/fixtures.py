@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BENCH: pytest.StashKey[Bench] = pytest.StashKey()
 CURRENT: pytest.StashKey[Current] = pytest.StashKey()
+STARTED: pytest.StashKey[float] = pytest.StashKey()
+"""When a test began, in seconds of `time.monotonic`."""
 
 
 class Current:
