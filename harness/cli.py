@@ -153,12 +153,12 @@ def _build(arch: str, *, rebuild: bool = False) -> image.Image:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP clean up just as Ctrl-C does."""
+    """SIGTERM and SIGHUP clean up just as Ctrl-C does, which a script's background job ignores."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     yield
 

@@ -111,13 +111,16 @@ def test_an_end_of_up_leaves_nothing(number: signal.Signals, tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     ) as up:
-        assert up.stdout is not None
-        known = json.loads(up.stdout.readline())
-        assert known["device"] == "process-process-1"
-        assert str(tmp_path) in known["shell"]
-        assert processes_of(tmp_path)
-        up.send_signal(number)
-        _, said = up.communicate(timeout=60)
+        try:
+            assert up.stdout is not None
+            known = json.loads(up.stdout.readline())
+            assert known["device"] == "process-process-1"
+            assert str(tmp_path) in known["shell"]
+            assert processes_of(tmp_path)
+            up.send_signal(number)
+            _, said = up.communicate(timeout=60)
+        finally:
+            up.kill()
     assert up.returncode == 130
     assert said == ""
     assert list(tmp_path.iterdir()) == []
