@@ -122,7 +122,7 @@ def list_() -> None:
         size, age = f"{each.size / 1e6:.0f} MB", _duration(time.time() - each.built)
         rows.append((each.arch, each.key[:16], size, age, str(each.folder)))
     for arch, key, size, age, folder in rows:
-        print(f"{arch:8} {key:16} {size:>7} {age:>7}  {folder}")
+        print(f"{arch:10} {key:16} {size:>7} {age:>7}  {folder}")
 
 
 def _duration(seconds: float) -> str:
