@@ -207,8 +207,8 @@ class Device(ABC):
             self.run(f"rm -f {token_file}")
 
     def reload(self) -> None:
-        """Have the daemon read its identity again, and connect as what it finds."""
-        self.succeed(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")
+        """Have the daemon, once it runs, read its identity again and connect as what it finds."""
+        self.wait_until_succeeds(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")
 
     def forget(self) -> None:
         """Take its identity and its keys away from under the running daemon."""

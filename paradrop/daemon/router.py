@@ -122,8 +122,8 @@ def run() -> int:
     """
     # Twisted's timers follow the wall clock; on a router that one jumps, and they would stall.
     reactor.seconds = time.monotonic
-    daemon = RouterDaemon()
-    nexus.core = daemon
-    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(daemon.reread))
+    # Before the state is read, so that no change of it goes unheard.
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(lambda: nexus.core.reread()))
+    nexus.core = RouterDaemon()
     reactor.run()
     return 0
