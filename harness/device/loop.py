@@ -24,9 +24,5 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
     @param timeout: seconds.
     @raise TimeoutError: it took longer; it is cancelled.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
-    try:
-        return future.result(timeout)
-    except TimeoutError:
-        future.cancel()
-        raise
+    # the time-out is the loop's, so that a coroutine that is late has ended when this returns
+    return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, timeout), _loop()).result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -30,6 +31,9 @@ from harness.image import cache
 MEMORY_MIB = 256
 BOOT_SECONDS = 120
 """Far above what a boot takes on two busy cores in software emulation (about 10 s)."""
+
+ENDING_SECONDS = 1
+"""From the moment that a QEMU which ends has closed its sockets to its end."""
 
 WAN_HOST = "10.0.3.2"
 """What QEMU's user-mode network maps to the loopback of this machine."""
@@ -142,7 +146,7 @@ class QemuDevice(Device):
             self.timeline.record(self.name, "power on", pid=self._child.pid)
             self._boot(monitor)
         except HarnessError:
-            self.check()  # if QEMU has ended, that says more
+            self._autopsy()
             raise
 
     def _boot(self, monitor: Monitor) -> None:
@@ -197,6 +201,13 @@ class QemuDevice(Device):
                 evidence=f"{stderr}\n-- console --\n" + ("\n".join(last) or "printed nothing"),
             )
 
+    def _autopsy(self) -> None:
+        """Something failed: if that is because QEMU ended, say so instead."""
+        if self._child is not None:
+            with contextlib.suppress(InfrastructureError):
+                self._child.wait(ENDING_SECONDS)
+        self.check()
+
     # -- link
 
     def _set_link(self, up: bool) -> None:
@@ -225,7 +236,7 @@ class QemuDevice(Device):
         try:
             return self._ssh.run(command, timeout, stdin)
         except InfrastructureError:
-            self.check()
+            self._autopsy()
             raise
 
     def write(

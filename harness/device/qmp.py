@@ -60,6 +60,7 @@ class Monitor:
                     await asyncio.wait({accepting}, timeout=0.1)
             finally:
                 accepting.cancel()
+                await asyncio.wait({accepting})
             await accepting
             self._events = asyncio.create_task(self._listen())
 

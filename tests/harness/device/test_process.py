@@ -1,0 +1,207 @@
+"""The embedded device: the real daemon in a folder of its own, and a real router."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.bench import Bench
+from harness.device.daemon_log import DaemonLog
+from harness.device.process import ProcessDevice
+from harness.device.testinfra import host
+from harness.errors import CommandError, DeviceError, InfrastructureError
+
+LIMIT = 30.0
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(Path(folder))
+        yield bench
+        bench.close()
+
+
+@pytest.fixture(scope="module")
+def shared(bench: Bench) -> ProcessDevice:
+    device = bench.device("process")
+    assert isinstance(device, ProcessDevice)
+    return device
+
+
+@pytest.fixture
+def device(shared: ProcessDevice) -> Iterator[ProcessDevice]:
+    """The module's, its daemon running."""
+    yield shared
+    shared.link("wan").up()
+    shared.daemon("start")
+
+
+def daemon(device: ProcessDevice) -> int:
+    return int(device.read(device.runtime_home / "paradropd.pid"))
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_commands(device: ProcessDevice) -> None:
+    done = device.run("echo out; echo err >&2; exit 3")
+    assert (done.status, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+    assert device.succeed("echo fine") == "fine\n"
+    assert device.fail("echo out; echo bad >&2; false") == "out\nbad\n"
+    assert device.python("print(6 * 7)") == "42\n"
+    with pytest.raises(CommandError, match=r"`echo no; exit 4` exited 4\nno"):
+        device.succeed("echo no; exit 4")
+    with pytest.raises(CommandError, match="`true` succeeded unexpectedly"):
+        device.fail("true")
+
+
+def test_waiting_for_a_command_to_succeed(device: ProcessDevice) -> None:
+    script = "test -e third && echo there || { test -e second && touch third; touch second; false;}"
+    assert device.wait_until_succeeds(script, LIMIT) == "there\n"
+    with pytest.raises(CommandError, match=r"`false` still exits 1 after 0\.1 s"):
+        device.wait_until_succeeds("false", 0.1)
+
+
+def test_a_command_that_outlives_its_time_out_leaves_no_process(device: ProcessDevice) -> None:
+    with pytest.raises(InfrastructureError, match=r"no end within 0\.5 s"):
+        device.run("echo $$ > pids; sleep 60 & echo $! >> pids; wait", 0.5)
+    for pid in device.read(device.config_home / "pids").split():
+        device.wait_until_succeeds(f"! kill -0 {int(pid)}", LIMIT)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o755])
+def test_files_are_written_with_their_mode(device: ProcessDevice, mode: int) -> None:
+    path = device.config_home / "file"
+    for content in (b"longer than the next", b"\0\xff\n"):
+        device.write(path, content, mode)
+        assert device.read(path) == content
+        assert device.succeed(f"stat -c %a {path}") == f"{mode:o}\n"
+
+
+def test_what_cannot_be_read_or_written_is_an_error_of_the_command(device: ProcessDevice) -> None:
+    with pytest.raises(CommandError, match="can't read /nowhere/file"):
+        device.read("/nowhere/file")
+    with pytest.raises(CommandError, match="can't write /nowhere/file"):
+        device.write("/nowhere/file", b"")
+
+
+def test_testinfra_sees_it(device: ProcessDevice) -> None:
+    config = host(device).file(str(device.config_home / "settings.ini"))
+    assert config.is_file
+    assert config.mode == 0o600
+    assert config.contains("wamp_ca_file")
+    assert host(device).run("exit 5").rc == 5
+
+
+def test_an_identity_is_given_and_taken_away(bench: Bench, device: ProcessDevice) -> None:
+    log = DaemonLog(device)
+    identity = bench.provision(device)
+    bench.assert_healthy(identity.pdid)
+    assert log.wait_for("wamp.joined", LIMIT)["pdid"] == identity.pdid
+    (session,) = bench.operator.sessions(identity.pdid)
+    device.forget()
+    bench.operator.wait_left(identity.pdid, session, LIMIT)
+    assert device.fail(f"ls {device.config_home}/keys/apitoken")
+    device.fail("test -e .token")
+
+
+def test_a_refused_provisioning_leaves_no_token(device: ProcessDevice) -> None:
+    with pytest.raises(CommandError, match="provision"):
+        device.provision("no pdid", "wss://localhost/ws", "secret")
+    device.fail("test -e .token")
+
+
+def test_a_power_cut_gives_the_daemon_no_chance_and_on_starts_another(
+    device: ProcessDevice,
+) -> None:
+    before = daemon(device)
+    device.crash()
+    assert not alive(before)
+    device.check()  # it was asked for
+    device.power.on()
+    assert daemon(device) != before
+    assert alive(daemon(device))
+    events = [
+        (entry["source"], entry["event"])
+        for entry in device.timeline.events(match=lambda entry: entry["source"] == "fault")
+    ]
+    assert events[-2:] == [("fault", "power cut"), ("fault", "power on")]
+
+
+def test_power_that_is_cut_ends_the_session_and_cycled_brings_it_back(
+    bench: Bench, device: ProcessDevice
+) -> None:
+    identity = bench.provision(device)
+    with bench.rejoins(identity.pdid, after="power cycled"):
+        device.power.cycle()
+    assert bench.measurements[-1].fault == "power cycled"
+
+
+def test_an_unplugged_cable_stays_unplugged_for_new_ways(
+    bench: Bench, device: ProcessDevice
+) -> None:
+    link = device.link("wan")
+    identity = bench.provision(device)
+    (session,) = bench.operator.sessions(identity.pdid)
+    with link.unplugged():
+        assert device.wan(bench.node.port)[1] != bench.node.port
+        device.daemon("restart")
+        with pytest.raises(DeviceError, match="did not join"):
+            bench.operator.wait_joined(identity.pdid, 1, not_in=[session])
+    bench.operator.wait_joined(identity.pdid, LIMIT, not_in=[session])
+
+
+def test_a_link_that_it_has_not(device: ProcessDevice) -> None:
+    with pytest.raises(InfrastructureError, match=r"process-.*: has no cable 'lan'"):
+        device.link("lan")
+
+
+def test_a_daemon_that_died_is_the_devices_fault(device: ProcessDevice) -> None:
+    os.kill(daemon(device), signal.SIGKILL)
+    with pytest.raises(DeviceError, match="the daemon ended by itself, status -9"):
+        while True:
+            device.check()
+    device.power.cut()
+    device.check()
+
+
+def test_a_daemon_that_does_not_start_is_the_devices_fault(device: ProcessDevice) -> None:
+    settings = device.config_home / "settings.ini"
+    before = device.read(settings)
+    device.daemon("stop")
+    device.write(settings, b"[base]\nheartbeat_interval = soon\n", 0o600)
+    try:
+        with pytest.raises(DeviceError, match="ended by itself") as raised:
+            device.daemon("start")
+        assert "heartbeat_interval" in raised.value.evidence.lower()
+    finally:
+        device.power.cut()
+        device.write(settings, before, 0o600)
+
+
+def test_its_evidence_and_facts(device: ProcessDevice) -> None:
+    deadline = time.monotonic() + LIMIT
+    while set(device.evidence()) != {"console", "daemon log"}:
+        assert time.monotonic() < deadline
+    assert set(device.facts()) == {"paradrop", "python"}
+    assert set(device.access()) == {"shell", "console"}
+
+
+def test_closed_it_leaves_no_process(bench: Bench) -> None:
+    device = bench.device("process")
+    assert isinstance(device, ProcessDevice)
+    pid = daemon(device)
+    _, port = device.wan(bench.node.port)
+    bench.drop(device)
+    device.close()
+    assert not alive(pid)
+    done = device.run(f"python3 -c \"import socket; socket.create_connection(('', {port}))\"")
+    assert b"refused" in done.stderr
