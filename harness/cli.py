@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from rich.console import Console
-from rich.markup import escape
+try:
+    import typer
+    from rich.console import Console
+    from rich.markup import escape
+except ImportError as error:  # the command is there wherever the library is
+    sys.exit(f"hil: {error.name} is not installed (pip install 'paradrop[harness]')")
 
 from harness import image
 from harness.device import KINDS, kind_class

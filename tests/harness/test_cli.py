@@ -70,6 +70,12 @@ def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:
     assert "no architecture z80" in refusal(hil("image", "build", "z80", cwd=tmp_path))
 
 
+def test_where_only_the_library_is_installed_it_says_what_is_missing() -> None:
+    program = "import sys; sys.modules['typer'] = None; import harness.cli"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert refusal(done) == "hil: typer is not installed (pip install 'paradrop[harness]')"
+
+
 def test_no_images_to_list(tmp_path: Path) -> None:
     done = hil("image", "list", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "")
