@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -165,18 +164,16 @@ class Device(ABC):
         @return: its standard output then.
         @raise CommandError: it still fails after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            done = self.run(command, max(1.0, deadline - time.monotonic()))
-            if done.status == 0:
-                return done.text
-            if time.monotonic() > deadline:
-                raise CommandError(
-                    f"`{command}` still exits {done.status} after {timeout:g} s",
-                    device=self.name,
-                    evidence=(done.stdout + done.stderr).decode(errors="replace")[-2000:],
-                )
-            time.sleep(0.2)
+        # repeated on the device: a connection for each try would keep an emulated one busy
+        tries = f"until output=$({command}); do sleep 0.3; done; echo \"$output\""
+        done = self.run(shlex.join(["timeout", str(timeout), "sh", "-c", tries]), timeout + 30)
+        if done.status != 0:
+            raise CommandError(
+                f"`{command}` still fails after {timeout:g} s",
+                device=self.name,
+                evidence=done.stderr.decode(errors="replace")[-2000:],
+            )
+        return done.text
 
     def crash(self) -> None:
         """Take the power away without warning."""

@@ -154,7 +154,7 @@ class ProcessDevice(Device):
     def _is_up(self, pid: int) -> bool:
         try:
             return int((self.folder / "run" / "paradropd.pid").read_text()) == pid
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return False
 
     def check(self) -> None:

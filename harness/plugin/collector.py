@@ -160,7 +160,7 @@ class Collector:
             self._problem = f"{report.nodeid} can't be collected"
 
     def pytest_keyboard_interrupt(self) -> None:
-        self._problem = "interrupted"
+        self._problem = self._problem or "interrupted"  # pytest itself does, if a suite won't load
 
     def pytest_internalerror(self, excrepr: object) -> None:
         self._problem = str(excrepr).strip().splitlines()[-1]

@@ -1,0 +1,147 @@
+"""An emulated router, booted once, with all that can be done to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.device.qemu import QemuDevice, QemuX86Device
+from harness.device.ssh import ClientKey, Ssh
+from harness.device.testinfra import host
+from harness.errors import CommandError, InfrastructureError
+from harness.evidence.timeline import Timeline
+
+LIMIT = 30.0
+CARRIER = "/sys/class/net/eth1/carrier"
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[QemuDevice]:
+    with tempfile.TemporaryDirectory(prefix="qemu-") as folder:
+        timeline = Timeline(Path(folder) / "timeline.jsonl")
+        device = QemuX86Device(Path(folder), timeline)
+        device.config = {"settings.ini": b"[base]\n"}
+        try:
+            device.start()
+            yield device
+        finally:
+            device.close()
+            timeline.close()
+
+
+def events(device: QemuDevice, source: str) -> list[str]:
+    return [
+        entry["event"] for entry in device.timeline.events(match=lambda e: e["source"] == source)
+    ]
+
+
+def test_commands_have_status_output_and_errors(device: QemuDevice) -> None:
+    done = device.run("echo out; echo err >&2; exit 3")
+    assert (done.status, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+    assert device.python("print(6 * 7)") == "42\n"
+    assert device.run("kill -9 $$").status != 0
+    assert host(device).file("/etc/paradrop/settings.ini").user == "paradrop"
+
+
+def test_a_command_without_end_is_given_up(device: QemuDevice) -> None:
+    with pytest.raises(InfrastructureError, match="no end within 1 s"):
+        device.run("sleep 600", 1)
+    assert device.succeed("echo on") == "on\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "expected"),
+    [(0o600, "paradrop", "600 paradrop\n"), (0o755, None, "755 root\n")],
+)
+def test_files_have_their_mode_and_owner(
+    device: QemuDevice, mode: int, owner: str | None, expected: str
+) -> None:
+    path, content = "/etc/paradrop/it's a file", bytes(range(256)) * 1000
+    device.succeed("rm -f '/etc/paradrop/it'\\''s a file'")
+    device.write(path, content, mode, owner)
+    assert device.read(path) == content
+    assert device.succeed("stat -c '%a %U' /etc/paradrop/it*") == expected
+
+
+def test_what_cannot_be_read_or_written_is_an_error_of_the_command(device: QemuDevice) -> None:
+    with pytest.raises(CommandError, match=r"can't read /nowhere/file\n.*No such file"):
+        device.read("/nowhere/file")
+    with pytest.raises(CommandError, match="can't write /nowhere/file"):
+        device.write("/nowhere/file", b"data")
+
+
+def test_the_host_key_is_pinned(device: QemuDevice) -> None:
+    assert device._ssh
+    stranger = Ssh("router", device._ssh.port, device._key, ClientKey.generate().public)
+    with pytest.raises(InfrastructureError, match="Bad host key"):
+        stranger.run("true", LIMIT)
+
+
+def test_a_person_gets_a_shell_with_the_command_that_is_told(device: QemuDevice) -> None:
+    command = device.access()["shell"].split()
+    done = subprocess.run([*command, "hostname"], capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout.strip() == device.name.replace("_", "-")
+
+
+def test_the_console_works_without_network(device: QemuDevice) -> None:
+    device.console.send("\necho typed-$((6 * 7))\n")
+    device.console.wait_for("typed-42", LIMIT)
+
+
+def test_the_clock_is_set_and_reset(device: QemuDevice) -> None:
+    device.clock.set(2_000_000_000)
+    assert 0 <= device.clock.now() - 2_000_000_000 < LIMIT
+    device.clock.reset()
+    assert abs(device.clock.now() - time.time()) < LIMIT
+
+
+def test_the_cable_is_pulled_and_mgmt_stays(device: QemuDevice) -> None:
+    with device.link("wan").unplugged():
+        device.wait_until_succeeds(f"grep -q 0 {CARRIER}", LIMIT)
+    device.wait_until_succeeds(f"grep -q 1 {CARRIER}", LIMIT)
+    assert events(device, "fault")[-2:] == ["link down", "link up"]
+
+
+def test_a_power_cycle_keeps_what_was_synced_and_where_the_cable_is(device: QemuDevice) -> None:
+    device.write("/etc/paradrop/kept", b"synced")
+    device.succeed("sync; echo gone > /run/memory")
+    device.link("wan").down()
+    before = device.succeed("cat /proc/sys/kernel/random/boot_id")
+    device.power.cycle()
+    assert device.succeed("cat /proc/sys/kernel/random/boot_id") != before
+    assert device.read("/etc/paradrop/kept") == b"synced"
+    device.fail("test -e /run/memory")
+    assert device.succeed(f"cat {CARRIER}") == "0\n"
+    device.link("wan").up()
+    device.wait_until_succeeds(f"grep -q 1 {CARRIER}", LIMIT)
+
+
+def test_its_evidence_is_of_all_its_boots(device: QemuDevice) -> None:
+    found = device.evidence()
+    assert set(found) == {"console", "QEMU", "daemon log", "wan-1", "wan-2"}
+    assert str(found["console"]).count("paradrop: router ready") == 2
+    packets = found["wan-1"]
+    assert isinstance(packets, Path)
+    assert packets.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1"  # pcap-savefile(5), little-endian
+    assert device.facts()["QEMU"].startswith("QEMU emulator")
+
+
+def test_a_qemu_that_was_killed_is_no_fault_of_the_router(device: QemuDevice) -> None:
+    """The last one: the router is gone."""
+    assert device._child
+    device.check()
+    os.kill(device._child.pid, signal.SIGKILL)
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match=r"QEMU ended by itself, status -9") as raised:
+            device.run("true")
+        assert "paradrop: router ready" in raised.value.evidence
+    device.power.cut()
+    with pytest.raises(InfrastructureError, match="is powered off"):
+        device.run("true")

@@ -1,0 +1,116 @@
+"""A bench owns a node and devices; two of them never meet, and none leaves anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.bench import Bench
+from harness.errors import DeviceError, InfrastructureError
+
+
+def descendants() -> set[int]:
+    """Processes that this one has started and that still run, and what those have."""
+    found = {os.getpid()}
+    while True:
+        more = {
+            int(child)
+            for pid in found
+            for task in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in task.read_text().split()
+        }
+        if more <= found:
+            return found - {os.getpid()}
+        found |= more
+
+
+@pytest.fixture(scope="module")
+def before() -> set[int]:
+    return descendants()
+
+
+@pytest.fixture(scope="module")
+def benches(before: set[int]) -> Iterator[list[Bench]]:
+    folders = [Path(tempfile.mkdtemp(prefix="bench-")) for _ in range(2)]
+    benches = [Bench(folder) for folder in folders]
+    yield benches
+    for bench in benches:
+        bench.close()
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def test_two_at_once_do_not_meet(benches: list[Bench]) -> None:
+    devices = [bench.device("process") for bench in benches]
+    identities = [bench.provision(device) for bench, device in zip(benches, devices, strict=True)]
+    for bench, identity in zip(benches, identities, strict=True):
+        bench.assert_healthy(identity.pdid)
+        others = [other for other in identities if other is not identity]
+        assert [bench.operator.sessions(other.pdid) for other in others] == [[]]
+    ports = {port for bench in benches for port in (bench.node.port, bench.node.tls_port)}
+    assert len(ports) == 4
+
+
+def test_health_is_one_session_that_answers(benches: list[Bench]) -> None:
+    bench, _ = benches
+    identity = bench.provision(bench.device("process"))
+    bench.assert_healthy(identity.pdid)
+    assert identity.token not in repr(identity)
+    bench._devices[-1].daemon("stop")
+    with pytest.raises(DeviceError, match=identity.pdid):
+        bench.assert_healthy(identity.pdid)
+
+
+def test_health_is_all_procedures(benches: list[Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, _ = benches
+    identity = bench.provision(bench.device("process"))
+    monkeypatch.setattr("harness.bench.PROCEDURES", ("config", "logs", "reboot", "status"))
+    with pytest.raises(DeviceError, match=r"has registered .*, not .*reboot"):
+        bench.assert_healthy(identity.pdid)
+
+
+def test_a_stopped_node_is_no_death_but_a_killed_one_is(benches: list[Bench]) -> None:
+    _, bench = benches
+    bench.check()
+    bench.node.stop()
+    bench.check()
+    bench.node.start()
+    assert bench.node._child
+    os.kill(bench.node._child.pid, 9)
+    bench.node._child.wait(10)
+    with pytest.raises(InfrastructureError, match="crossbar ended with status -9"):
+        bench.check()
+
+
+def test_evidence_is_of_the_device_made_last_and_since_a_time(benches: list[Bench]) -> None:
+    bench, _ = benches
+    now = bench.timeline.record("test", "new")
+    bench.timeline.record("test", "newer")
+    found = bench.evidence(now)
+    assert {"console", "daemon log", "crossbar", "time line"} >= set(found)
+    assert '"newer"' in str(found["time line"])
+    assert '"new"' not in str(found["time line"])
+    assert '"new"' in str(bench.evidence()["time line"])
+
+
+def test_an_unknown_device(benches: list[Bench]) -> None:
+    with pytest.raises(InfrastructureError, match="no device of kind 'nonsense'"):
+        benches[0].device("nonsense")
+
+
+def test_closed_they_leave_no_process_and_no_lock(benches: list[Bench], before: set[int]) -> None:
+    assert descendants() > before
+    for bench in benches:
+        bench.close()
+        bench.close()
+    assert descendants() == before
+    locks = Path("/proc/locks").read_text()
+    for bench in benches:
+        inodes = [path.stat().st_ino for path in bench.folder.rglob("*") if path.is_file()]
+        assert inodes
+        assert not [inode for inode in inodes if f":{inode} " in locks]
