@@ -64,10 +64,15 @@ def qualify(
         raise HarnessError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
     _prepare(kinds)
     arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-q"]
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # we have imported ourselves
     for kind in kinds:
         arguments += ["--device", kind]
     arguments += ["-n", str(WORKERS)]
-    raise typer.Exit(0 if pytest.main(arguments) == pytest.ExitCode.OK else 1)
+    with tempfile.TemporaryDirectory(prefix="hil-", ignore_cleanup_errors=True) as folder:
+        # also of the workers, which may be killed before they clean up
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        done = pytest.main(arguments)
+    raise typer.Exit(0 if done == pytest.ExitCode.OK else 1)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,46 @@ def test_an_end_of_up_leaves_nothing(number: signal.Signals, tmp_path: Path) -> 
     assert said == ""
     assert list(tmp_path.iterdir()) == []
     assert processes_of(tmp_path) == []
+
+
+WAITING = """
+import os, pathlib, threading
+
+def test_waiting(bench, device_kind):
+    (bench.folder / "held").touch()
+    pathlib.Path(os.environ["STARTED"]).touch()
+    threading.Event().wait()
+"""
+
+
+def test_an_end_of_qualify_leaves_nothing(tmp_path: Path) -> None:
+    """Folders of workers that had no time to clean up are removed, too."""
+    suites, scratch, started = (tmp_path / name for name in ("suites", "scratch", "started"))
+    suites.mkdir()
+    scratch.mkdir()
+    (suites / "test_waiting.py").write_text(WAITING)
+    with subprocess.Popen(
+        [HIL, "qualify", "--suites", suites, "--device", "process", "--report", tmp_path / "out"],
+        env={**os.environ, "TMPDIR": str(scratch), "STARTED": str(started)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        try:
+            deadline = time.monotonic() + 60
+            while not started.exists():
+                assert time.monotonic() < deadline
+                assert run.poll() is None
+                time.sleep(0.05)
+            assert list(scratch.rglob("held"))
+            run.terminate()
+            said, _ = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    assert run.returncode == 1
+    assert "interrupted" in said
+    assert list(scratch.iterdir()) == []
+    assert processes_of(scratch) == []
 
 
 def processes_of(folder: Path) -> list[str]:
