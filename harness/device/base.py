@@ -165,7 +165,7 @@ class Device(ABC):
         @raise CommandError: it still fails after `timeout` seconds.
         """
         # repeated on the device: a connection for each try would keep an emulated one busy
-        tries = f"until output=$({command}); do sleep 0.3; done; echo \"$output\""
+        tries = f'until output=$({command}); do sleep 0.3; done; echo "$output"'
         done = self.run(shlex.join(["timeout", str(timeout), "sh", "-c", tries]), timeout + 30)
         if done.status != 0:
             raise CommandError(

@@ -51,8 +51,8 @@ class Relay:
                     pumps.create_task(self._pump(far_reader, writer))
             finally:
                 await self._end(far_writer)
-        except OSError:
-            pass  # nobody listens there: the near end sees its connection closed
+        except (OSError, asyncio.CancelledError):
+            pass  # nobody listens there, or we close: the near end sees its connection closed
         finally:
             await self._end(writer)
             self._connections.discard(task)
