@@ -24,13 +24,13 @@ class DaemonLog:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        # rotated files sort by their date, and before today's has one
+        self._cat = f"cat {device.config_home}/logs/log.* {device.config_home}/logs/log 2>/dev/null"
         self._before = self.lines()
 
     def lines(self) -> list[str]:
         """All lines in the files, as they are, also from before this was made."""
-        folder = self._device.config_home / "logs"
-        command = f"cd {folder} 2>/dev/null && cat $(ls log.* 2>/dev/null | sort) log 2>/dev/null"
-        return self._device.run(command).text.splitlines()
+        return self._device.run(self._cat).text.splitlines()
 
     def records(self, event: str | None = None) -> list[Record]:
         """The records since this was made.
@@ -59,17 +59,19 @@ class DaemonLog:
         """
         deadline = time.monotonic() + timeout
         while True:
+            seen = len(self.lines())
             for record in self.records(event):
                 if where(record):
                     return record
-            if time.monotonic() > deadline:
-                last = "\n".join(self.lines()[-5:])
+            left = deadline - time.monotonic()
+            try:
+                self._device.wait_until_succeeds(f"test $({self._cat} | wc -l) -gt {seen}", left)
+            except DeviceError as error:
                 raise DeviceError(
                     f"logged no {event} within {timeout:g} s",
                     device=self._device.name,
-                    evidence=last,
-                )
-            time.sleep(0.3)
+                    evidence="\n".join(self.lines()[-5:]),
+                ) from error
 
 
 def _event(record: Record) -> str | None:
