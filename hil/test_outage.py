@@ -14,6 +14,7 @@ LONGEST = 60
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_the_delay_grows_and_is_reset(node, operator, pdid, log, rejoins):
     """While the router is away the retries get rarer; once it is back they start over."""
     with rejoins(after="router away for 2 minutes", within=2 * LONGEST):

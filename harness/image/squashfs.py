@@ -6,6 +6,10 @@ from pathlib import Path
 
 from harness.image import tools
 
+_PACKING = ("-comp", "lz4", "-Xhc", "-b", "32K")
+# A daemon reads hundreds of small files when it starts. Under emulation, unpacking them as lz4 in
+# small blocks takes about half the time of zstd in the usual ones; the image is a third larger.
+
 
 def pack(folder: Path, target: Path, *, private: tuple[str, ...] = ()) -> None:
     """Make a squashfs of a folder, whose modes are then those of the tree.
@@ -24,7 +28,7 @@ def pack(folder: Path, target: Path, *, private: tuple[str, ...] = ()) -> None:
     tools.run(
         [
             *("mksquashfs", folder, target, "-noappend", "-quiet", "-no-progress", "-all-root"),
-            *("-no-xattrs", "-comp", "zstd", "-mkfs-time", "0", "-all-time", "0"),
+            *("-no-xattrs", *_PACKING, "-mkfs-time", "0", "-all-time", "0"),
         ],
         "squashfs-tools",
         purpose=f"packing {target.name}",
