@@ -67,7 +67,7 @@ def test_commands(device: ProcessDevice) -> None:
 def test_waiting_for_a_command_to_succeed(device: ProcessDevice) -> None:
     script = "test -e third && echo there || { test -e second && touch third; touch second; false;}"
     assert device.wait_until_succeeds(script, LIMIT) == "there\n"
-    with pytest.raises(CommandError, match=r"`false` still exits 1 after 0\.1 s"):
+    with pytest.raises(CommandError, match=r"`false` still fails after 0\.1 s"):
         device.wait_until_succeeds("false", 0.1)
 
 

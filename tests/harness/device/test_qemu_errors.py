@@ -52,7 +52,9 @@ def test_no_qemu_names_the_package(device: QemuDevice, monkeypatch: pytest.Monke
     tools.mkdir()
     (tools / "mke2fs").symlink_to(found)
     monkeypatch.setenv("PATH", str(tools))
-    with pytest.raises(MissingToolError, match=r"qemu-system-x86_64 .*apt-get install qemu-system"):
+    with pytest.raises(
+        MissingToolError, match=r"qemu-system-x86_64 .*apt-get install qemu-system-x86\)"
+    ):
         device.start()
 
 
