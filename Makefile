@@ -7,13 +7,16 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 MISSING = $(shell for p in $$(grep -v '^\#' requirements/debian.txt); do \
 	dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q ^ii || echo $$p; done)
 
-.PHONY: qualify test packages lock
+.PHONY: qualify test environment packages lock
 
-qualify: packages $(TOX)
-	$(TOX) exec -q -e harness -- hil qualify
+qualify: environment
+	.venv/bin/hil qualify
 
 test: packages $(TOX)
 	$(TOX) run -e harness
+
+environment: packages $(TOX)
+	$(TOX) run -q -e harness --notest
 
 packages:
 	@set -e; missing="$(MISSING)"; test -z "$$missing" || { \

@@ -63,7 +63,8 @@ def qualify(
     if not suites.is_dir():
         raise HarnessError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
     _prepare(kinds)
-    arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-q"]
+    arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-v"]
+    arguments += ["--no-header", "--disable-warnings", "--tb", "short", "-r", "N"]
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # we have imported ourselves
     for kind in kinds:
         arguments += ["--device", kind]

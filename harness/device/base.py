@@ -166,7 +166,9 @@ class Device(ABC):
         """
         # repeated on the device: a connection for each try would keep an emulated one busy
         tries = f'until output=$({command}); do sleep 0.3; done; echo "$output"'
-        done = self.run(shlex.join(["timeout", f"{max(timeout, 0.1):g}", "sh", "-c", tries]), timeout + 30)
+        done = self.run(
+            shlex.join(["timeout", f"{max(timeout, 0.1):g}", "sh", "-c", tries]), timeout + 30
+        )
         if done.status != 0:
             raise CommandError(
                 f"`{command}` still fails after {timeout:g} s",
