@@ -68,7 +68,7 @@ def qualify(
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # we have imported ourselves
     for kind in kinds:
         arguments += ["--device", kind]
-    arguments += ["-n", str(WORKERS)]
+    arguments += ["-n", str(WORKERS), "--dist", "loadgroup", "--no-loadscope-reorder"]
     with tempfile.TemporaryDirectory(prefix="hil-", ignore_cleanup_errors=True) as folder:
         # also of the workers, which may be killed before they clean up
         os.environ["TMPDIR"] = tempfile.tempdir = folder

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+pytestmark = [pytest.mark.long, pytest.mark.own_device]
+
 AWAY = 125
 """Seconds: with a first delay of 1 s that doubles, the sixth retry or so waits at its longest."""
 
@@ -13,7 +15,6 @@ LONGEST = 60
 """Seconds between two retries at the most; `settings.WAMP_MAX_DELAY`."""
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_delay_grows_and_is_reset(node, operator, pdid, log, rejoins):
     """While the router is away the retries get rarer; once it is back they start over."""
@@ -27,7 +28,7 @@ def test_the_delay_grows_and_is_reset(node, operator, pdid, log, rejoins):
     assert delays == sorted(delays) or max(delays) > LONGEST / 2
     assert LONGEST / 4 < max(delays) <= LONGEST
     retries = len(log.records("wamp.retry"))
-    with rejoins(after="router restarted"):
-        node.restart()
+    with rejoins(after="session killed"):
+        operator.end_sessions(pdid)
     again = log.records("wamp.retry")[retries:]
     assert again[0]["extra"]["delay"] < 3

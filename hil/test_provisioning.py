@@ -37,12 +37,12 @@ def test_by_itself_from_a_batch(bench, blank, node, operator, log):
 
 
 def test_once_and_for_all(bench, blank, node, operator, log):
-    """A device that has provisioned itself does not do so again at the next start."""
+    """A device that has provisioned itself does not do so again when it connects anew."""
     batch = node.add_batch(bench.router_url(blank))
     provision_file(blank, bench, batch)
     pdid = provisioned(log, operator)
     before = operator.sessions(pdid)
-    blank.daemon("restart")
+    blank.reload()
     operator.wait_joined(pdid, not_in=before)
     bench.assert_healthy(pdid)
     assert len(log.records("daemon.provisioned")) == 1

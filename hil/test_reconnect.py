@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.own_device]
 
 
 @pytest.mark.smoke
@@ -80,19 +80,19 @@ def test_a_clean_stop_says_goodbye(device, operator, pdid):
     operator.wait_joined(pdid)
 
 
-def test_events_arrive_after_a_rejoin(node, operator, pdid, log, rejoins):
+def test_events_arrive_after_a_rejoin(operator, pdid, log, rejoins):
     """What the device had subscribed to reaches it after it has rejoined."""
-    with rejoins(after="router restarted"):
-        node.restart()
+    with rejoins(after="session killed"):
+        operator.end_sessions(pdid)
     operator.publish(pdid, "updatesPending")
     log.wait_for("updates.pending")
 
 
-def test_heartbeat_goes_on_after_a_rejoin(node, operator, pdid, rejoins):
+def test_heartbeat_goes_on_after_a_rejoin(operator, pdid, rejoins):
     """The device's heartbeat is heard again, and counts the sessions."""
     before = operator.wait_event(pdid, "heartbeat").kwargs
-    with rejoins(after="router restarted"):
-        node.restart()
+    with rejoins(after="session killed"):
+        operator.end_sessions(pdid)
     after = operator.wait_event(pdid, "heartbeat").kwargs
     assert after["sessions"] == before["sessions"] + 1
     assert after["uptime"] > before["uptime"]

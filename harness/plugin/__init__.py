@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -39,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _check_kinds(config)
     config.addinivalue_line("markers", "needs(*capabilities): what the device must be able to do")
     config.addinivalue_line("markers", "fresh: the test gets a device that no test had before")
+    config.addinivalue_line("markers", "own_device: a module that shares its device with no other")
     config.addinivalue_line("markers", "long: takes minutes, mostly of waiting; is started first")
     config.addinivalue_line("markers", "smoke: part of the quick look at every device")
     # not before now, so that `host` is ours and not the one of testinfra's own plugin
@@ -58,8 +58,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     params = []
     for kind in chosen(metafunc.config):
         missing = needs - kind_class(kind).capabilities
-        reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
-        marks = [pytest.mark.skip(reason=reason)] if missing else []
+        marks = [pytest.mark.xdist_group(sharing(metafunc.definition, kind))]
+        if missing:
+            reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
+            marks.append(pytest.mark.skip(reason=reason))
         params.append(pytest.param(kind, marks=marks, id=kind))
     metafunc.parametrize("device_kind", params, scope="module")
 
@@ -68,11 +70,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from harness.plugin.schedule import ByDevice
-
-    return ByDevice(config, log) if config.getoption("dist") in ("load", "loadgroup") else None
+def sharing(test: pytest.Item, kind: str) -> str:
+    """The name of those tests that have one device in common, and one worker of pytest-xdist."""
+    own = test.get_closest_marker("own_device") is not None
+    return f"{test.path.stem if own else 'shared'}-{kind}"
 
 
 def chosen(config: pytest.Config) -> list[str]:

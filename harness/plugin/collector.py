@@ -50,7 +50,7 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     finding = item.stash.setdefault(FINDING, _unjudged(item))
     finding["seconds"] = round(finding["seconds"] + call.duration, 3)  # type: ignore[operator]
     if bench is not None:
-        bench.timeline.record("test", report.when, id=item.nodeid, outcome=report.outcome)
+        bench.timeline.record("test", report.when, id=_nodeid(item), outcome=report.outcome)
         finding["measurements"] = [[m.name, m.seconds, m.fault] for m in bench.measurements]
     if report.skipped:
         finding["verdict"] = Verdict.NOT_APPLICABLE
@@ -67,7 +67,7 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         folder = item.config.getoption("--report")
         if folder is not None and bench is not None:
             evidence = bench.evidence(item.stash[STARTED])
-            finding["evidence"] = _save(folder, item.nodeid, evidence)
+            finding["evidence"] = _save(folder, _nodeid(item), evidence)
     if report.when == "teardown":
         bad = finding["verdict"] not in (Verdict.PASSED, Verdict.NOT_APPLICABLE)
         if bad and current is not None:
@@ -95,7 +95,8 @@ def _unjudged(item: pytest.Item) -> Finding:
     kind = item.callspec.params["device_kind"]  # type: ignore[attr-defined]
     doc = getattr(item.function, "__doc__", None) or ""  # type: ignore[attr-defined]
     return {
-        "id": item.nodeid.replace(f"[{kind}]", "")
+        "id": _nodeid(item)
+        .replace(f"[{kind}]", "")
         .replace(f"{kind}-", "")
         .replace(f"-{kind}]", "]"),
         "suite": item.path.stem.removeprefix("test_"),
@@ -108,6 +109,12 @@ def _unjudged(item: pytest.Item) -> Finding:
 
 def _reason(report: pytest.TestReport) -> str:
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+
+
+def _nodeid(item: pytest.Item) -> str:
+    """pytest's name of a test, without the group that pytest-xdist adds to it."""
+    name, _, parameters = item.nodeid.partition("[")
+    return f"{name}[{parameters.rpartition(']')[0]}]"
 
 
 def _save(folder: Path, nodeid: str, found: dict[str, str | Path]) -> list[list[str]]:

@@ -26,28 +26,27 @@ STARTED: pytest.StashKey[float] = pytest.StashKey()
 
 
 class Current:
-    """The device that the tests of a module share, until one of them fails or a fresh one is
-    asked for."""
+    """The device that tests share, until one of them fails or a fresh one is asked for."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._owner: tuple[str, str] | None = None
+        self._owner = ""
         self.device: Device | None = None
         self.identity: Identity | None = None
         self.used = False
         """Whether it may have an identity that nobody here knows of."""
 
-    def get(self, module: str, kind: str, *, fresh: bool) -> Device:
-        if self.device is None or fresh or self._owner != (module, kind):
+    def get(self, kind: str, owner: str, *, fresh: bool) -> Device:
+        if self.device is None or fresh or self._owner != owner:
             self.drop()
             self.device = self._bench.device(kind)
-            self._owner = (module, kind)
+            self._owner = owner
         return self.device
 
     def drop(self) -> None:
         if self.device is not None:
             self._bench.drop(self.device)
-        self.device = self.identity = self._owner = None
+        self.device = self.identity = None
         self.used = False
 
 
@@ -96,9 +95,11 @@ def device(
     device_kind: str,
     request: pytest.FixtureRequest,
 ) -> Iterator[Device]:
-    """A booted device with a running daemon; shared by a module unless a test is `fresh`."""
+    """A booted device with a running daemon; shared with other tests unless one is `fresh`."""
+    from harness.plugin import sharing
+
     fresh = request.node.get_closest_marker("fresh") is not None
-    device = current.get(request.module.__name__, device_kind, fresh=fresh)
+    device = current.get(device_kind, sharing(request.node, device_kind), fresh=fresh)
     request.node.user_properties.append(("facts", device.facts()))
     yield device
     if fresh:
