@@ -6,6 +6,7 @@ write is whole and durable (see `paradrop.base.durable`).
 """
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from paradrop.base.exceptions import ParadropException
 
 VERSION = 1
 """Of the state file's format."""
+
+PDID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What an identity looks like. Without dots: a router owns the URIs that end in its own."""
 
 TOKEN_KEY = "apitoken"  # noqa: S105 - the name of the key, not the key
 """Name of the key that authenticates the router to its WAMP router and to the server."""

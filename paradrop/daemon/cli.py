@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,9 +18,6 @@ from paradrop import __version__
 from paradrop.base import identity, settings
 from paradrop.base.exceptions import ParadropException
 from paradrop.daemon import account, pidfile
-
-PDID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""A pdid is the last component of the URIs that its router owns, so it has no dot."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +70,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _pdid(text: str) -> str:
-    if PDID.fullmatch(text) is None:
+    if identity.PDID.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no pdid: 1 to 64 of letters, digits, - and _"
         )

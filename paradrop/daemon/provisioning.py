@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from paradrop.base import identity, settings
 from paradrop.base.cxbr import BaseSession
 from paradrop.base.exceptions import ParadropException
-from paradrop.daemon.cli import PDID
 from paradrop.daemon.session import sign
 
 FILE_NAME = "provision.yaml"
@@ -108,7 +107,7 @@ def check(answer: Any) -> Identity:
     """@raise ParadropException: it is no identity."""
     found = answer if isinstance(answer, dict) else {}
     pdid, router, token = (found.get(name) for name in ("pdid", "router", "token"))
-    if not (isinstance(pdid, str) and PDID.fullmatch(pdid)):
+    if not (isinstance(pdid, str) and identity.PDID.fullmatch(pdid)):
         raise ParadropException(f"the server's answer has no usable pdid: {pdid!r}")
     if not (isinstance(router, str) and router.startswith(("wss://", "ws://"))):
         raise ParadropException(f"the server's answer has no usable router: {router!r}")
