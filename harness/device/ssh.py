@@ -105,11 +105,9 @@ class Ssh:
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()
             timed_out = late.is_set() or isinstance(error, TimeoutError)
-            why = (
-                f"no end within {timeout:g} s" if timed_out else str(error) or type(error).__name__
-            )
+            why = f"no end within {timeout:g} s" if timed_out else str(error)
             raise InfrastructureError(
-                f"`{command[:200]}` over mgmt: {why}", device=self._device
+                f"`{command[:200]}` over mgmt: {why or 'the connection broke'}", device=self._device
             ) from error
         finally:
             timer.cancel()
