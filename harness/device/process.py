@@ -44,6 +44,7 @@ class ProcessDevice(Device):
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",  # its console is evidence
             "CONFIG_HOME_DIR": f"{self._home}/",
             "RUNTIME_HOME_DIR": f"{folder / 'run'}/",
         }

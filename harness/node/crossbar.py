@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,4 +36,5 @@ def launch(folder: Path, config: Mapping[str, Any]) -> Child:
             *("--loglevel", "info", "--logformat", "standard", "--color", "false"),
         ],
         folder / "crossbar.log",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},  # evidence must not wait for a full buffer
     )
