@@ -37,11 +37,14 @@ def test_keys(device, host, pdid):
     assert key.size > 16
 
 
-def test_log_file(device, host, pdid):
+def test_log_file(device, host, operator, pdid, log):
     """Today's log is there, grows, and is the daemon's."""
-    log = host.file(str(device.config_home / "logs" / "log"))
-    assert log.user == device.daemon_user
-    assert log.size > 0
+    file = host.file(str(device.config_home / "logs" / "log"))
+    assert file.user == device.daemon_user
+    before = file.size
+    operator.publish(pdid, "updatesPending")
+    log.wait_for("updates.pending")
+    assert file.size > before > 0
 
 
 @pytest.mark.smoke
@@ -52,8 +55,8 @@ def test_one_daemon_and_not_as_root(device, host, pdid):
     assert host.file(f"/proc/{pid}/comm").content_string
     owner = host.run(f"stat -c %U /proc/{pid}").stdout.strip()
     assert owner == device.daemon_user != "root"
-    daemons = host.run("ps -o args | grep -c '[p]aradrop'").stdout.strip()
-    assert daemons == "1"
+    daemons = host.run("grep -la '[p]aradropd' /proc/[0-9]*/cmdline").stdout.split()
+    assert daemons == [f"/proc/{pid}/cmdline"]
 
 
 @pytest.mark.needs("rootfs")
@@ -66,16 +69,18 @@ def test_init_restarts_a_daemon_that_dies(device, host, operator, pdid, rejoins)
 @pytest.mark.needs("rootfs")
 def test_listening_sockets(host):
     """Nothing listens on the router but SSH, and that on mgmt alone."""
-    listening = host.run("netstat -lnt | awk 'NR > 2 { print $4 }'").stdout.split()
+    listening = host.run("netstat -lntu | awk 'NR > 2 { print $4 }'").stdout.split()
     assert listening == ["10.0.2.15:22"]
 
 
 @pytest.mark.needs("rootfs")
 def test_firewall(host):
-    """What nobody asked for is dropped."""
-    rules = host.run("nft list ruleset").stdout
+    """What nobody asked for is dropped; only SSH on mgmt may be asked for."""
+    rules = host.run("nft list chain inet filter input").stdout
     assert "hook input" in rules
     assert "policy drop" in rules
+    opened = [line.strip() for line in rules.splitlines() if "dport" in line]
+    assert opened == ['iifname "eth0" tcp dport 22 accept']
 
 
 def test_installed_version(device):
@@ -98,6 +103,8 @@ def test_root_is_read_only(host):
     squashfs = [mount for mount in root if mount[2] == "squashfs"]
     assert squashfs
     assert all("ro" in mount[3].split(",") for mount in squashfs)
+    for folder in ("/", "/usr/bin", "/rom/root", "/rom/library"):
+        assert host.run(f"touch {folder}/written").rc != 0
 
 
 @pytest.mark.needs("rootfs")
