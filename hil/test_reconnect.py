@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.own_device]
+pytestmark = pytest.mark.own_device
 
 
 @pytest.mark.smoke
@@ -69,12 +69,13 @@ def test_session_killed_by_the_operator(operator, pdid, rejoins):
         operator.end_sessions(pdid)
 
 
-def test_a_clean_stop_says_goodbye(device, operator, pdid):
+def test_a_clean_stop_says_goodbye(device, operator, pdid, log):
     """A daemon that is stopped leaves its session at once, not when pings go unanswered."""
     (session,) = operator.sessions(pdid)
     device.daemon("stop")
     try:
         operator.wait_left(pdid, session, timeout=5)
+        assert log.wait_for("wamp.left", timeout=5)["extra"]["reason"] == "left"
     finally:
         device.daemon("start")
     operator.wait_joined(pdid)
