@@ -96,6 +96,22 @@ def test_logs_over_wamp_equal_the_file(operator, pdid, log):
     assert len(held) - len(fetched) < 5  # it goes on logging meanwhile
 
 
+def test_logs_over_wamp_in_pages(operator, pdid, log):
+    """What one answer can't hold follows in the next: nothing is lost, nothing sent twice."""
+    for number in range(9):
+        operator.publish(pdid, "updatesPending", number)
+    log.wait_for("updates.pending", where=lambda r: r["extra"]["args"] == [8])
+    held = [json.loads(line) for line in log.lines()]
+    limit = len(held) // 3
+    page = operator.call(pdid, "logs", 0.0, None, limit)
+    fetched = page["records"]
+    while page["cursor"] is not None and len(fetched) < len(held):
+        page = operator.call(pdid, "logs", 0.0, page["cursor"], limit)
+        assert 0 < len(page["records"]) <= limit
+        fetched += page["records"]
+    assert fetched[: len(held)] == held
+
+
 def test_logs_since_a_time(operator, pdid, log):
     """Only records later than the time that was asked for are sent."""
     for number in range(3):
@@ -180,3 +196,5 @@ def test_what_is_printed_and_what_nobody_catches(device, folder):
     assert any("said on stderr" in m for m in messages)
     assert any("ZeroDivisionError" in m for m in messages)
     assert any("nobody caught this" in m for m in messages)
+    unhandled = [r["extra"] for r in records(text) if "exception" in r["extra"]]
+    assert [extra["exception"] for extra in unhandled] == ["ZeroDivisionError", "RuntimeError"]
