@@ -181,6 +181,7 @@ def test_a_power_cut_costs_the_last_moments_only(device, folder):
     lines = device.read(f"{folder}/log").decode(errors="replace").splitlines()
     whole = records("\n".join(lines[:-1]))
     ticks = [r["extra"]["number"] for r in whole if r["message"] == "tick"]
+    assert ticks, "nothing of the log is left"
     assert ticks == list(range(len(ticks)))
     assert whole[-1]["timestamp"] > cut - UNFLUSHED
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 pytestmark = pytest.mark.own_device
@@ -35,7 +37,7 @@ def test_cable_flaps(device, operator, pdid):
     """A cable that is out for a moment costs nothing: the session stays the same."""
     before = operator.sessions(pdid)
     with device.link("wan").unplugged():
-        pass
+        time.sleep(2)  # nothing is waited for: this is the fault
     operator.wait_event(pdid, "heartbeat")
     assert operator.sessions(pdid) == before
 

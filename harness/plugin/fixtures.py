@@ -125,6 +125,9 @@ def blank(current: Current, device: Device) -> Device:
         log = DaemonLog(device)
         device.forget()
         log.wait_for("daemon.unprovisioned")
+    else:
+        log_file = device.config_home / "logs" / "log"
+        device.wait_until_succeeds(f"grep -q daemon.unprovisioned {log_file}")
     current.used, current.identity = True, None
     return device
 
