@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import device as devices
@@ -34,10 +34,7 @@ class Identity:
     """Who a device is on the node. @param token: its secret; never shown."""
 
     pdid: str
-    token: str
-
-    def __repr__(self) -> str:
-        return f"Identity({self.pdid!r})"
+    token: str = field(repr=False)
 
 
 class Bench:

@@ -69,7 +69,7 @@ class QemuDevice(Device):
         self._boots = itertools.count(1)
         self.ssh_config = folder / "ssh_config"
         self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self._cut, self._power_on, timeline)
+        self.power = Power(self.name, self.close, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
 
     # -- power
@@ -155,24 +155,18 @@ class QemuDevice(Device):
             self._set_link(False)
         self.console = Console(self.name, self.folder / "console.sock", self.folder / "console.log")
         self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
-        forwarded = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", self._qmp_usernet())
+        networks = monitor.human("info usernet")
+        forwarded = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", networks)
         if forwarded is None:
             raise InfrastructureError("QEMU forwards no port for mgmt", device=self.name)
         self._ssh = Ssh(self.name, int(forwarded[1]), self._key, self._host_key)
         self._write_ssh_config(self._ssh.port)
         self.timeline.record(self.name, "booted")
 
-    def _qmp_usernet(self) -> str:
-        assert self._monitor is not None
-        return self._monitor.human("info usernet")
-
     def _on_event(self, event: dict[str, Any]) -> None:
         self.timeline.record(self.name, f"QMP {event['event']}", **event.get("data", {}))
 
-    def _cut(self) -> None:
-        self._kill()
-
-    def _kill(self) -> None:
+    def close(self) -> None:
         if self._ssh is not None:
             self._ssh.close()
             self._ssh = None
@@ -184,9 +178,6 @@ class QemuDevice(Device):
             self._monitor = None
         if "console" in self.__dict__:
             self.console.close()
-
-    def close(self) -> None:
-        self._kill()
 
     def check(self) -> None:
         if self._child is not None and not self._child.running:
@@ -269,7 +260,8 @@ class QemuDevice(Device):
 
     def _write_ssh_config(self, port: int) -> None:
         key, known = self.folder / "ssh_key", self.folder / "known_hosts"
-        for path, data in ((key, self._key.private), (known, self._host_line(port))):
+        host = f"[127.0.0.1]:{port} {self._host_key}\n".encode()
+        for path, data in ((key, self._key.private), (known, host)):
             path.touch(mode=0o600)
             path.write_bytes(data)
         self.ssh_config.write_text(
@@ -277,9 +269,6 @@ class QemuDevice(Device):
             f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
             "  StrictHostKeyChecking yes\n"
         )
-
-    def _host_line(self, port: int) -> bytes:
-        return f"[127.0.0.1]:{port} {self._host_key}\n".encode()
 
     # -- evidence
 
