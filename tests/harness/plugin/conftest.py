@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -36,6 +37,7 @@ class Suites:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
@@ -66,3 +68,8 @@ def suites(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Suites]:
         return Suites(tmp_path_factory.mktemp("suites"), modules)
 
     return make
+
+
+def _heed_interrupts() -> None:
+    """A shell starts what runs in the background with Ctrl-C ignored, and children inherit it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
