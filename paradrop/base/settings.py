@@ -37,11 +37,20 @@ PDSERVER = "https://paradrop.org"
 PDSERVER_MAX_CONCURRENT_REQUESTS = 2
 WAMP_ROUTER = "wss://paradrop.org/ws"
 WAMP_CA_FILE: str | None = None  # PEM file of trusted authorities; None: those of the system
+WAMP_CLIENT_CERT: str | None = None  # PEM file of the certificate to show; None: none is shown
+WAMP_CLIENT_KEY: str | None = None  # PEM file of its private key
+WAMP_TLS_VERIFY = True  # False: whoever answers is believed to be the router
 WAMP_PING_INTERVAL: float = 8  # seconds between pings that find a half-open link
 WAMP_PING_TIMEOUT: float = 4  # seconds until an unanswered ping means that the link is lost
 WAMP_INITIAL_DELAY: float = 1  # seconds before the first retry of a connection
 WAMP_MAX_DELAY: float = 60  # seconds, the longest delay between two retries
+WAMP_CALL_TIMEOUT: float = 30  # seconds until a call without an answer fails
+WAMP_OUTBOX_LIMIT = 0  # events kept while there is no session; 0: none
 HEARTBEAT_INTERVAL: float = 30  # seconds between two heartbeats
+
+# How long log files of days that are over are kept.
+LOG_MAX_DAYS = 30
+LOG_MAX_BYTES = 64 * 1024 * 1024  # all of them together
 
 # The host, its chutes and their networks.
 PORTAL_SERVER_PORT = 8080

@@ -99,6 +99,16 @@ def test_the_session_has_its_settings() -> None:
     assert settings.WAMP_INITIAL_DELAY == 1
     assert settings.WAMP_MAX_DELAY == 60
     assert settings.HEARTBEAT_INTERVAL == 30
+    assert settings.WAMP_CALL_TIMEOUT == 30
+    assert settings.WAMP_CLIENT_CERT is None
+    assert settings.WAMP_CLIENT_KEY is None
+    assert settings.WAMP_TLS_VERIFY is True
+    assert settings.WAMP_OUTBOX_LIMIT == 0
+
+
+def test_log_files_have_an_age_and_a_size() -> None:
+    assert settings.LOG_MAX_DAYS == 30
+    assert settings.LOG_MAX_BYTES == 64 * 1024 * 1024
 
 
 def test_the_defaults_are_those_of_production() -> None:
