@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from paradrop.base.callsite import parseLogPrefix, silentLogPrefix
+from paradrop.base.concealment import Concealment
 from paradrop.base.hooks import Hooks
 from paradrop.base.logfile import LOG_NAME, PrintLogThread, Record, read_since, text
 from paradrop.base.redirect import OutputRedirect, write_line
@@ -109,6 +110,7 @@ class Output:
         self.redirectOut = self._redirect(sys.stdout, Level.VERBOSE)
         self.redirectErr = self._redirect(sys.stderr, Level.WARN)
         self._dropped = 0
+        self._concealment = Concealment()
         self._subscribers: tuple[Subscriber, ...] = ()
         self._publishing = threading.local()
         self._lock = threading.RLock()  # of starting and ending
@@ -197,6 +199,8 @@ class Output:
             logDict = {**_PLACELESS, "timestamp": time.time(), **logDict}
         if logDict.get("pdid", "UNSET") == "UNSET":
             logDict["pdid"] = self.pdid
+        if self._concealment.active:
+            logDict.update(self._concealment.record(logDict))
         if self.queue is not None:
             self._enqueue(logDict)
         if self.printLogs or logDict.get("type") in _ALWAYS_SHOWN:
@@ -239,6 +243,19 @@ class Output:
         @param target: seconds since the epoch.
         """
         return self._read(target, False)
+
+    def conceal(self, value: str | bytes) -> None:
+        """
+        Keep a secret out of every record from now on, whatever stream, `extra`, traceback or
+        printed text it comes with, and off the console. `paradrop.base.concealment` says in which
+        forms it is found.
+
+        Records that were logged before stay as they are. Giving a value again costs nothing; it is
+        remembered as long as the process lives.
+
+        @param value: the secret; shorter than 6 characters, it is ignored.
+        """
+        self._concealment.add(value)
 
     def subscribe(self, callback: Subscriber) -> None:
         """
@@ -287,7 +304,7 @@ class Output:
                 record = stream(*args, **kwargs)
                 self.handlePrint(record)
             except Exception as error:
-                write_line(self._console(), f"a record was lost: {describe(error)}")
+                self._say(f"a record was lost: {describe(error)}")
                 return None
             return record
 
@@ -353,7 +370,10 @@ class Output:
         """Say on the console alone what the log file cannot take."""
         stream = BaseOutput(LOG_TYPES[Level.ERR])
         record = stream.record(message, silentLogPrefix(1), {})
-        write_line(self._console(), stream.formatOutput(record))
+        self._say(stream.formatOutput(record))
+
+    def _say(self, line: str) -> None:
+        write_line(self._console(), self._concealment.text(line))
 
     def _twisted_event(self, event: dict[str, Any]) -> None:
         self.twisted(event)
