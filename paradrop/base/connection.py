@@ -11,16 +11,21 @@ from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
-from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import ReconnectingClientFactory, connectionDone
 from twisted.python.failure import Failure
 
 from paradrop.base import settings, tls
-from paradrop.base.exceptions import ParadropException
+from paradrop.base.exceptions import CertificateError, ParadropException
+from paradrop.base.link import links
+from paradrop.base.outbox import Outbox
 from paradrop.base.output import out
+from paradrop.base.probe import Probe
+from paradrop.base.replay import Replay
+from paradrop.base.states import Observer, State, States
 
 REFUSALS = frozenset(
     {
@@ -32,10 +37,16 @@ REFUSALS = frozenset(
         "no_matching_auth_method",
         "no_such_principal",
         "no_such_role",
+        "no_such_realm",
     }
 )
-"""Last words of the URIs with which a router aborts a join because of who we (do not) prove to be
-(WAMP specification, "Abort and Goodbye reasons"; authenticators name their own)."""
+"""Last words of the URIs with which a router aborts a join because of who we (do not) prove to be,
+or of what we want to join (WAMP specification, "Abort and Goodbye reasons"; authenticators name
+their own)."""
+
+
+class NotConnected(ParadropException, TransportLost):
+    """There is no session with the WAMP router."""
 
 
 class _ClientProtocol(WampWebSocketClientProtocol):
@@ -51,40 +62,76 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     """
     One wanted connection to a WAMP router, tried until it is joined, and again when it is lost.
 
-    The delays grow by `factor` from `initialDelay` to `maxDelay` (seconds) and are spread by
-    `jitter` (a part of the delay); they start anew after a join. An attempt that has not joined
-    `joinTimeout` seconds after it connected is dropped. When the router refuses the identity
-    `REFUSED_AFTER` times in a row, that is reported once and only tried every `maxDelay`.
+    The wait before a retry is anything from 0 to a limit that grows by `factor` from
+    `initialDelay` to `maxDelay` seconds ("full jitter": M. Brooker, "Exponential Backoff And
+    Jitter", AWS Architecture Blog, 2015). The limit starts anew after a session that lasted
+    `LASTING` seconds. A wait ends early when a link or route of this machine comes up, and when
+    a router that could not be reached accepts connections again (`paradrop.base.probe`).
 
-    @ivar state: `connecting`, `joining`, `ready`, `backoff`, `auth_failed` or `stopped`.
+    How soon a loss is noticed: a connection that is closed or reset, and a session that the router
+    ends, at once; a link on which nothing comes through, after `settings.WAMP_PING_INTERVAL` +
+    `settings.WAMP_PING_TIMEOUT`; an address that does not answer, after `connectTimeout`; a
+    router that accepts and is silent, after `openTimeout`; a join that is not completed, also by
+    the `onJoin` of a session, after `joinTimeout` (all in seconds).
+
+    What trying again does not cure (who we are is refused, there is no such realm, the certificate
+    is not trusted) is told apart when it has happened `REFUSED_AFTER` times in a row: it is logged
+    once, the state is `auth_failed` until a join succeeds, and it is tried about every `maxDelay`.
+
     @ivar reconnect: whether to try again at all; else the first failure fails the Deferred.
+    @ivar session: the session that is joined and ready, None while there is none.
+    @ivar handshakes: connections that were made, and on which a WebSocket handshake began.
+    @ivar looks: connections that were only tried to see whether the router is back.
+    @ivar random: the source of the waits, the system's: clones of a machine must not wait alike.
     """
 
     protocol = _ClientProtocol
     initialDelay: float = 1
     maxDelay: float = 60  # type: ignore[assignment]
     factor = 2
-    jitter = 0.2
+    connectTimeout = 20
+    openTimeout = 15
     joinTimeout = 30
     leaveTimeout = 2
+    LASTING = 10.0
+    HURRY = 0.3
+    """Seconds that an early retry waits at most: not all devices behind a link at once."""
+    WATCH_AFTER = 2.0
+    """Seconds of a loss after which the links are watched; most losses are over before."""
     REFUSED_AFTER = 2  # an authenticator that restarts refuses for a moment, too
 
     def __init__(self, factory: Callable[[], Any], *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("serializers", [MsgPackSerializer(), JsonSerializer()])
+        # In the order of their speed on the path to a router.
+        kwargs.setdefault("serializers", [MsgPackSerializer(), CBORSerializer(), JsonSerializer()])
         WampWebSocketClientFactory.__init__(self, factory, *args, **kwargs)
         self.delay: float = self.initialDelay
         self.reconnect = True
-        self.state = "connecting"
+        self.verified = True
+        self.session: Any = None
+        self.handshakes = 0
+        self.looks = 0
+        self.random: random.Random = random.SystemRandom()
+        self.replay = Replay()
+        self.outbox = Outbox(settings.WAMP_OUTBOX_LIMIT)
+        self._states = States()
         self._sessions = factory
         self._before_join: tuple[float, int] = (self.delay, self.retries)
+        self._joined_at = 0.0
+        self._began_at = 0.0
         self._connection: Any = None
+        self._reached = False
+        self._in_a_hurry = False
         self._reason: BaseException | None = None
-        self._refusals = 0
+        self._refusal: tuple[str, str] | None = None  # of this attempt: its kind, who was refused
+        self._refusals: tuple[str, int] = ("", 0)  # the last kind, and how many in a row
+        self._waiting: list[Deferred[Any]] = []
         self._closing: list[Deferred[None]] = []
+        self._probe: Probe | None = None
         self._join_timer: Any = None
         self._leave_timer: Any = None
+        self._watch_timer: Any = None
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
-            openHandshakeTimeout=15,
+            openHandshakeTimeout=self.openTimeout,
             closeHandshakeTimeout=self.leaveTimeout,
             autoPingInterval=settings.WAMP_PING_INTERVAL,
             autoPingTimeout=settings.WAMP_PING_TIMEOUT,
@@ -98,19 +145,74 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         return found
 
     @property
+    def state(self) -> State:
+        """Where it is on the way to a session."""
+        return self._states.now
+
+    @property
     def lastReason(self) -> str:
         """Why the last connection ended, as a text."""
-        return "left" if self.state == "stopped" else _text(self._reason)
+        return "left" if self.state is State.STOPPED else _text(self._reason)
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """
+        Have every change of the state told: what it was, what it is, and why.
+
+        @return: call it to hear no more.
+        """
+        return self._states.observe(observer)
+
+    def when_ready(self, timeout: float | None = None) -> Deferred[Any]:
+        """
+        @param timeout: seconds; None for no limit.
+        @return: fires with the session as soon as there is one; fails with `NotConnected` when
+            there is none in time, or none will be any more.
+        """
+        if self.session is not None:
+            return succeed(self.session)
+        if self.state is State.STOPPED:
+            return fail(NotConnected(f"the connection to {self.url} was left"))
+        waiting: Deferred[Any] = Deferred(lambda cancelled: self._waiting.remove(cancelled))
+        self._waiting.append(waiting)
+        if timeout is not None:
+            waiting.addTimeout(timeout, self.reactor, self._not_in_time)
+        return waiting
+
+    def try_now(self, reason: str) -> None:
+        """End a wait for the next attempt, or an attempt that nobody answers; else, do nothing."""
+        waiting: Any = self._callID
+        connector: Any = self.connector
+        if waiting is not None and waiting.active():
+            delay = self.random.uniform(0, self.HURRY)
+            if waiting.getTime() - self.reactor.seconds() > delay:
+                out.verbose(f"attempt {self.retries + 1} is hastened: {reason}")
+                waiting.reset(delay)
+            return
+        unanswered = connector is not None and connector.state == "connecting"
+        if unanswered and self.reactor.seconds() - self._began_at > 1:
+            # Its packets may have gone nowhere, and TCP repeats them ever more rarely.
+            self._in_a_hurry = True
+            self._reason = ParadropException(reason)
+            connector.stopConnecting()
 
     # The connection's life, as the reactor and the protocol tell it.
 
     def startedConnecting(self, connector: Any) -> None:
         self.connector = connector
         self._reason = None
-        if self.state != "auth_failed":
-            self.state = "connecting"
+        self._reached = False
+        self._in_a_hurry = False
+        self._began_at = self.reactor.seconds()
+        self._end_probe()
+        self._states.become(State.CONNECTING)
+        if self.isSecure and not self.verified:
+            out.security(
+                f"{self.url}: whoever answers is believed to be the router (WAMP_TLS_VERIFY is off)"
+            )
 
     def buildProtocol(self, addr: Any) -> Any:
+        self._reached = True
+        self.handshakes += 1
         self._connection = super().buildProtocol(addr)
         self._join_timer = self.reactor.callLater(
             self.joinTimeout, self.failAttempt, f"not joined within {self.joinTimeout:g} s"
@@ -122,13 +224,14 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if connection is not self._connection:
             return
         self._connection = None
-        self._stop_timers()
+        self._cancel("_join_timer")
+        self._cancel("_leave_timer")
         if self._reason is None:
             self._reason = _cause(connection, reason)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """Log why there is no connection, and try again later."""
-        self._attempt_ended(connector, reason.value)
+        self._attempt_ended(connector, self._reason or reason.value)
 
     def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
         """Log why the connection ended, and try again later."""
@@ -148,54 +251,106 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             self.retry(connector)
 
     def retry(self, connector: Any = None) -> None:
-        """Connect again after the delay that is due."""
+        """Connect again after the wait that is due."""
         if not self.continueTrying:
             return
         connector = connector or self.connector
-        self.retries += 1
-        delay = self.maxDelay if self.state == "auth_failed" else self.delay
-        delay = min(self.maxDelay, delay * random.uniform(1 - self.jitter, 1 + self.jitter))  # noqa: S311
-        self.delay = min(self.delay * self.factor, self.maxDelay)
-        if self.state != "auth_failed":
-            self.state = "backoff"
         reason = _text(self._reason)
+        if self.state is State.READY and self.reactor.seconds() - self._joined_at < self.LASTING:
+            self.delay, self.retries = self._before_join
+        self._judge(reason)
+        self._states.become(State.BACKOFF, reason)
+        if self._in_a_hurry:
+            limit = delay = self.random.uniform(0, self.HURRY)
+        elif self.state is State.AUTH_FAILED:
+            limit, delay = self.maxDelay, self.random.uniform(0.8, 1) * self.maxDelay
+        else:
+            limit, delay = self.delay, self.random.uniform(0, self.delay)
+            self.delay = min(self.delay * self.factor, self.maxDelay)
+        self.retries += 1
         out.warn(
             f"no session with {self.url}: {reason}; attempt {self.retries + 1} in {delay:.1f} s",
             extra={
                 "event": "wamp.retry",
                 "delay": round(delay, 3),
+                "limit": round(limit, 3),
                 "attempt": self.retries,
                 "reason": reason,
             },
         )
+        self._callID = self.reactor.callLater(delay, connector.connect)
+        self._hasten(delay)
 
-        def reconnect() -> None:
-            self._callID = None
-            connector.connect()
+    def _hasten(self, delay: float) -> None:
+        """Find out, as far as that is possible, when the wait has no use any more."""
+        if self._watch_timer is None:
+            self._watch_timer = self.reactor.callLater(
+                self.WATCH_AFTER, links.subscribe, self._link_came_up
+            )
+        if not self._reached and delay > Probe.LEAST and not self.proxy:
+            self._probe = Probe(self.reactor, self.host, self.port, self.random, self._answered)
+            self._probe.start()
 
-        self._callID = self.reactor.callLater(delay, reconnect)
+    def _answered(self) -> None:
+        self.try_now("the router answers")
+
+    def _link_came_up(self) -> None:  # in the thread that watches
+        self.reactor.callFromThread(self._try_over_link)
+
+    def _try_over_link(self) -> None:
+        if self.state is not State.AUTH_FAILED:
+            self.try_now("a link or a route came up")
+
+    def _judge(self, reason: str) -> None:
+        """Tell whether trying again has any use."""
+        refusal, self._refusal = self._refusal, None
+        if isinstance(self._reason, CertificateError):
+            refusal = ("certificate", reason)
+        if refusal is None:
+            if self._reached:
+                self._refusals = ("", 0)
+            return
+        kind, who = refusal
+        self._refusals = (kind, self._refusals[1] + 1 if kind == self._refusals[0] else 1)
+        if self._refusals[1] < self.REFUSED_AFTER:
+            return
+        if self._states.become(State.AUTH_FAILED, reason):
+            out.security(
+                f"no session with {self.url} until this is cured: {reason} ({who}); "
+                f"tried about every {self.maxDelay:g} s",
+                extra={"event": "wamp.refused", "reason": kind, "authid": who},
+            )
 
     # What sessions report.
 
     def opened(self) -> None:
         """The WebSocket is open; a session is about to join."""
-        if self.state != "auth_failed":
-            self.state = "joining"
+        self._states.become(State.JOINING)
 
     def joined(self, session: Any) -> None:
         """A session has joined, and is ready to be used."""
         self._cancel("_join_timer")
+        self._unwatch()
         self._before_join = (self.delay, self.retries)
-        self.delay, self.retries, self._refusals = self.initialDelay, 0, 0
-        self.state = "ready"
+        self._joined_at = self.reactor.seconds()
+        self.delay, self.retries, self._refusals = self.initialDelay, 0, ("", 0)
+        self.session = session
+        self._states.become(State.READY)
         deferred = self.deferred
         if deferred is not None and not deferred.called:
             deferred.callback(session)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(session)
+        self.outbox.send(session)
+
+    def lost(self, session: Any) -> None:
+        """A session is over, whether it was ready or not."""
+        if self.session is session:
+            self.session = None
 
     def joinFailed(self, failure: Failure) -> None:
         """What the session has to do after its join failed: an attempt that came to nothing."""
-        if self.state == "ready":
-            self.delay, self.retries = self._before_join
         self.failAttempt(f"onJoin: {_text(failure.value)}")
 
     def ended(self, uri: str, text: str) -> None:
@@ -205,17 +360,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     def refused(self, uri: str, text: str, authid: str) -> None:
         """The router ended an attempt to join, maybe because it refuses the identity."""
         self._reason = ApplicationError(uri, text)
-        if uri.rpartition(".")[2] not in REFUSALS:
-            self._refusals = 0
-            return
-        self._refusals += 1
-        if self._refusals >= self.REFUSED_AFTER and self.state != "auth_failed":
-            self.state = "auth_failed"
-            out.security(
-                f"{self.url} refuses {authid}: {uri} {text}; "
-                f"tried again every {self.maxDelay:g} s until it is cured",
-                extra={"event": "wamp.refused", "reason": uri, "authid": authid},
-            )
+        if uri.rpartition(".")[2] in REFUSALS:
+            self._refusal = (uri, authid)
 
     def failAttempt(self, reason: str) -> None:
         """Drop the connection; it counts as an attempt that failed."""
@@ -232,7 +378,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         @param reason: URI for the router, if a session is joined.
         @return: fires when nothing is connected any more; never fails.
         """
-        if self.state != "stopped":
+        if self.state is not State.STOPPED:
             self._stop()
             self._fail_deferred(CancelledError())
             if self._connection is None:
@@ -251,9 +397,15 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         return closed
 
     def _stop(self) -> None:
-        self.state = "stopped"
         self.continueTrying = 0
+        self.session = None
         self._cancel("_callID")
+        self._end_probe()
+        self._unwatch()
+        self._states.become(State.STOPPED, "left" if self.reconnect else _text(self._reason))
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.errback(NotConnected(f"the connection to {self.url} was left"))
 
     def _abort(self) -> None:
         if self._connection is not None and self._connection.transport is not None:
@@ -276,9 +428,20 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             call.cancel()
         setattr(self, timer, None)
 
-    def _stop_timers(self) -> None:
-        self._cancel("_join_timer")
-        self._cancel("_leave_timer")
+    def _unwatch(self) -> None:
+        self._cancel("_watch_timer")
+        links.unsubscribe(self._link_came_up)
+
+    def _end_probe(self) -> None:
+        if self._probe is not None:
+            self.looks += self._probe.looks
+            self._probe.stop()
+            self._probe = None
+
+    def _not_in_time(self, result: Any, timeout: float) -> Any:
+        if isinstance(result, Failure) and result.check(CancelledError):
+            raise NotConnected(f"no session with {self.url} within {timeout:g} s")
+        return result
 
 
 def _text(reason: BaseException | None) -> str:
@@ -290,12 +453,10 @@ def _text(reason: BaseException | None) -> str:
 def _cause(connection: Any, reason: Failure) -> BaseException:
     """The most telling of what is known about the end of a connection."""
     told = tls.fault(reason)
-    if told is None and connection.wasNotCleanReason:  # such as a ping without an answer
-        told = connection.wasNotCleanReason
-    elif (
-        told is None and reason.check(ConnectionDone, ConnectionAborted) and not connection.wasClean
-    ):
-        told = "the connection was closed without a goodbye"
-    if told is not None or reason.value is None:
-        return ParadropException(told or "the connection was lost")
-    return reason.value
+    if told is not None:
+        return told
+    if connection.wasNotCleanReason:  # such as a ping without an answer
+        return ParadropException(connection.wasNotCleanReason)
+    if reason.check(ConnectionDone, ConnectionAborted) and not connection.wasClean:
+        return ParadropException("the connection was closed without a goodbye")
+    return reason.value or ParadropException("the connection was lost")

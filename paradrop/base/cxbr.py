@@ -14,22 +14,74 @@ hold even if a subclass overrides all of autobahn's callbacks and calls none of 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Generator
+from itertools import chain
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession, ApplicationSessionFactory
 from autobahn.twisted.websocket import connectWS
 from autobahn.wamp import message as wamp
+from autobahn.wamp import types
 from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.types import ComponentConfig
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from autobahn.wamp.types import ComponentConfig, RegisterOptions
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    fail,
+    inlineCallbacks,
+    maybeDeferred,
+    succeed,
+)
 from twisted.python.failure import Failure
 
 from paradrop.base import nexus, settings, tls
-from paradrop.base.connection import BaseClientFactory
-from paradrop.base.exceptions import ParadropException
+from paradrop.base.connection import BaseClientFactory, NotConnected
+from paradrop.base.exceptions import CallTimeout, ParadropException
 from paradrop.base.output import out
+from paradrop.base.replay import Wanted
+from paradrop.base.states import State
 
-__all__ = ["BaseClientFactory", "BaseSession", "BaseSessionFactory"]
+__all__ = [
+    "BaseClientFactory",
+    "BaseSession",
+    "BaseSessionFactory",
+    "CallOptions",
+    "NotConnected",
+    "Starting",
+    "State",
+]
+
+
+class CallOptions(types.CallOptions):
+    """
+    Autobahn's options of a call.
+
+    @param timeout: seconds until a call without an answer fails, default
+        `settings.WAMP_CALL_TIMEOUT`.
+    @param wait: seconds that the call waits for a session where there is none; by default none.
+    """
+
+    __slots__ = ("wait",)
+
+    def __init__(self, *args: Any, wait: float | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.wait = wait
+
+    def message_attr(self) -> dict[str, Any]:
+        """What the router is told; the time limit is ours (a router may take whole ones only)."""
+        told: dict[str, Any] = super().message_attr()  # type: ignore[no-untyped-call]
+        told.pop("timeout", None)
+        return told
+
+
+class Starting(Deferred[Any]):
+    """What `BaseSession.start` gives.
+
+    @ivar client: the connection, there from the start; None where there is nothing to connect to.
+    """
+
+    client: BaseClientFactory | None = None
 
 
 class BaseSession(ApplicationSession):
@@ -61,7 +113,7 @@ class BaseSession(ApplicationSession):
         debug: bool = False,
         extra: Any = None,
         reconnect: bool = True,
-    ) -> Deferred[Any]:
+    ) -> Starting:
         """
         Join a realm, and again whenever the session is lost, until it is left.
 
@@ -70,68 +122,190 @@ class BaseSession(ApplicationSession):
         @param debug: accepted for its callers; levels are a matter of `paradrop.base.output`.
         @param extra: becomes the attribute `extra` of each session.
         @param reconnect: False makes the first failure the last.
-        @return: fires once, with the session of the first join; fails when `address` or
-            `settings.WAMP_CA_FILE` cannot be used, without `reconnect` when there is no join, and
-            with CancelledError when it is cancelled, which gives up. `leave` ends it all.
+        @return: fires once, with the session of the first join; fails when `address` or a file that
+            the settings name for TLS cannot be used, without `reconnect` when there is no join,
+            and with CancelledError when it is cancelled, which gives up. `leave` ends it all.
         """
 
         def give_up(_: Deferred[Any]) -> None:
             client.goodbye()
 
-        deferred: Deferred[Any] = Deferred(give_up)
-        sessions = BaseSessionFactory(ComponentConfig(realm=realm, extra=pdid), deferred)
+        starting = Starting(give_up)
+        sessions = BaseSessionFactory(ComponentConfig(realm=realm, extra=pdid), starting)
         sessions.session = cls
         sessions.extra = extra
         try:
             client = BaseClientFactory(sessions, url=address)
             options = tls.client_options(client.host) if client.isSecure else None
         except ParadropException:
-            return fail()
+            starting.errback()
+            return starting
         except Exception as error:  # autobahn has no type for it
-            return fail(ParadropException(f"{address!r} is not a usable address: {error}"))
+            starting.errback(ParadropException(f"{address!r} is not a usable address: {error}"))
+            return starting
+        starting.client = client
         client.reconnect = reconnect
+        client.verified = settings.WAMP_TLS_VERIFY
         client.delay = client.initialDelay = settings.WAMP_INITIAL_DELAY
         client.maxDelay = settings.WAMP_MAX_DELAY
-        connectWS(client, options, timeout=20)
+        connectWS(client, options, timeout=client.connectTimeout)
         if start_reactor:
             client.reactor.run()
-        return deferred
+        return starting
 
     # What a router is asked, with the conveniences of a device, and without ("stock").
 
     def publish(self, topic: str, *args: Any, **kwargs: Any) -> Any:
         """Publish to `<topic>.<pdid>`, the pdid before the other arguments."""
-        return super().publish(f"{topic}.{self.pdid}", self.pdid, *args, **kwargs)
+        return self.stockPublish(f"{topic}.{self.pdid}", self.pdid, *args, **kwargs)
 
-    def call(self, procedure: str, *args: Any, **kwargs: Any) -> Any:
-        """Call `<procedure>.<pdid>`, the pdid before the other arguments."""
-        return super().call(f"{procedure}.{self.pdid}", self.pdid, *args, **kwargs)
+    def call(self, procedure: str, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Call `<procedure>.<pdid>`, the pdid before the other arguments; see `stockCall`."""
+        return self.stockCall(f"{procedure}.{self.pdid}", self.pdid, *args, **kwargs)
 
     def subscribe(self, handler: Any, topic: str | None = None, options: Any = None) -> Any:
-        """Subscribe to `<topic>.<pdid>`."""
-        return super().subscribe(handler, self._own(topic), options=options)
+        """Subscribe to `<topic>.<pdid>`; see `stockSubscribe`."""
+        return self.stockSubscribe(handler, self._own(topic), options)
 
     def register(self, endpoint: Any, procedure: str | None = None, options: Any = None) -> Any:
-        """Register `<procedure>.<pdid>`."""
-        return super().register(endpoint, self._own(procedure), options=options)
+        """
+        Register `<procedure>.<pdid>`; see `stockRegister`.
+
+        A session of ours that the router still believes in does not keep the procedure: nobody
+        else may register it.
+        """
+
+        def take_over(failure: Failure) -> Any:
+            taken = (
+                isinstance(failure.value, ApplicationError)
+                and failure.value.error == ApplicationError.PROCEDURE_ALREADY_EXISTS
+            )
+            if not taken or any(found.procedure == uri for found in self._registrations.values()):
+                return failure
+            forced = copy.copy(options) if options is not None else RegisterOptions()
+            forced.force_reregister = True
+            return self.stockRegister(endpoint, uri, forced)
+
+        uri = self._own(procedure)
+        return self.stockRegister(endpoint, uri, options).addErrback(take_over)
 
     def stockPublish(self, topic: str, *args: Any, **kwargs: Any) -> Any:
-        """Publish to a topic as it is."""
-        return super().publish(topic, *args, **kwargs)
+        """
+        Publish to a topic as it is. Where there is no session, the event is kept for the next one
+        if `settings.WAMP_OUTBOX_LIMIT` allows it.
 
-    def stockCall(self, procedure: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a procedure as it is."""
-        return super().call(procedure, *args, **kwargs)
+        @return: fires with the acknowledgement, where the options ask for one; else None.
+        @raise NotConnected: there is no session, and the event is not kept.
+        """
+        client = self.client
+        if client is None or not client.outbox.limit or client.state is State.STOPPED:
+            return self._publish(self, topic, *args, **kwargs)
+        if client.session is not None:
+            return self._publish(client.session, topic, *args, **kwargs)
+        if self.is_attached():  # in its onJoin, which may wait for the acknowledgement
+            return self._publish(self, topic, *args, **kwargs)
+        acknowledged = bool(getattr(kwargs.get("options"), "acknowledge", False))
+        return client.outbox.put(
+            lambda session: self._publish(session, topic, *args, **kwargs), acknowledged
+        )
+
+    @staticmethod
+    def _publish(session: Any, topic: str, *args: Any, **kwargs: Any) -> Any:
+        if not session.is_attached():
+            raise NotConnected(f"{topic} is not published: there is no session")
+        return ApplicationSession.publish(session, topic, *args, **kwargs)
+
+    def stockCall(self, procedure: str, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """
+        Call a procedure as it is.
+
+        @param options: `CallOptions`, or autobahn's.
+        @return: fires with the result; fails with `NotConnected` at once where there is no
+            session, or when there was none for as long as the options allow to wait; with
+            `CallTimeout`; with TransportLost when the session ends meanwhile; with the
+            ApplicationError of the router or the callee.
+        """
+        options = kwargs.get("options")
+        if not self.is_attached():
+            wait = getattr(options, "wait", None)
+            if self.client is None or not wait:
+                return fail(NotConnected(f"{procedure} is not called: there is no session"))
+            ready = self.client.when_ready(wait)
+            return ready.addCallback(lambda now: now.stockCall(procedure, *args, **kwargs))
+        calling: Deferred[Any] = super().call(procedure, *args, **kwargs)
+        limit = getattr(options, "timeout", None) or settings.WAMP_CALL_TIMEOUT
+
+        def not_in_time(result: Any, seconds: float) -> Any:
+            if isinstance(result, Failure) and result.check(CancelledError):
+                raise CallTimeout(f"{procedure} did not answer within {seconds:g} s")
+            return result
+
+        if self.client is not None:
+            calling.addTimeout(limit, self.client.reactor, not_in_time)
+        return calling
 
     def stockSubscribe(self, handler: Any, topic: str | None = None, options: Any = None) -> Any:
-        """Subscribe to a topic as it is."""
-        return super().subscribe(handler, topic, options=options)
+        """
+        Subscribe to a topic as it is. Once the session is ready, this holds for those that come
+        after it as well, until it is unsubscribed; what an `onJoin` subscribes, it subscribes
+        again itself.
+        """
+        return self._have(Wanted("subscribe", handler, topic, options), super().subscribe)
 
     def stockRegister(
         self, endpoint: Any, procedure: str | None = None, options: Any = None
     ) -> Any:
-        """Register a procedure as it is."""
-        return super().register(endpoint, procedure, options=options)
+        """Register a procedure as it is; for the sessions that come after, see
+        `stockSubscribe`."""
+        return self._have(Wanted("register", endpoint, procedure, options), super().register)
+
+    def _have(self, wanted: Wanted, make: Callable[..., Any]) -> Any:
+        if not self.is_attached():
+            return fail(NotConnected(f"{wanted.uri}: there is no session"))
+        made = make(wanted.handler, wanted.uri, wanted.options)
+        if self.client is None or not self._ready:
+            return made
+        replay = self.client.replay
+        replay.add(wanted)
+
+        def failed(failure: Failure) -> Failure:
+            replay.remove(lambda one: one is wanted)
+            return failure
+
+        return made.addErrback(failed)
+
+    def _unregister(self, registration: Any) -> Any:
+        uri = registration.procedure
+        self._not_again("register", uri)
+        if self.is_attached():
+            return super()._unregister(registration)  # type: ignore[no-untyped-call]
+        registration.active = False
+        now = self._successor()
+        for found in list(now._registrations.values()) if now is not None else []:
+            if found.procedure == uri:
+                return found.unregister()
+        return succeed(None)
+
+    def _unsubscribe(self, subscription: Any) -> Any:
+        uri, handler = subscription.topic, subscription.handler.fn
+        self._not_again("subscribe", uri, handler)
+        if self.is_attached():
+            return super()._unsubscribe(subscription)  # type: ignore[no-untyped-call]
+        subscription.active = False
+        now = self._successor()
+        for found in chain(*now._subscriptions.values()) if now is not None else []:
+            if (found.topic, found.handler.fn) == (uri, handler):
+                return found.unsubscribe()
+        return succeed(None)
+
+    def _not_again(self, kind: str, uri: str, handler: Any = None) -> None:
+        if self.client is not None:
+            self.client.replay.remove(
+                lambda one: (one.kind, one.uri) == (kind, uri) and handler in (None, one.handler)
+            )
+
+    def _successor(self) -> Any:
+        return self.client.session if self.client is not None else None
 
     def _own(self, uri: str | None) -> str | None:
         return uri if uri is None else f"{uri}.{self.pdid}"
@@ -155,7 +329,7 @@ class BaseSession(ApplicationSession):
 
         @raise TransportLost: the session ended meanwhile.
         """
-        if self._ended or (self.client is not None and self.client.state == "stopped"):
+        if self._ended or (self.client is not None and self.client.state is State.STOPPED):
             raise TransportLost("the session ended before it was ready")
         if nexus.core is not None:
             nexus.core.session = self
@@ -184,8 +358,19 @@ class BaseSession(ApplicationSession):
             if self.client is not None:
                 self.client.joinFailed(failure)
 
-        joined = maybeDeferred(self._join, details)
+        joined = self._make_again().addCallback(lambda _: self._join(details))
         return joined.addCallbacks(lambda _: self._joined(), failed)
+
+    @inlineCallbacks
+    def _make_again(self) -> Generator[Deferred[Any], Any, None]:
+        """What was registered and subscribed in the sessions before."""
+        for wanted in self.client.replay if self.client is not None else ():
+            make = self.stockSubscribe if wanted.kind == "subscribe" else self.stockRegister
+            options = wanted.options
+            if wanted.kind == "register":
+                options = copy.copy(options) if options is not None else RegisterOptions()
+                options.force_reregister = True
+            yield make(wanted.handler, wanted.uri, options)
 
     def _watched_challenge(self, challenge: Any) -> Deferred[Any]:
         def check(answer: Any) -> Any:
@@ -220,10 +405,13 @@ class BaseSession(ApplicationSession):
     def onClose(self, wasClean: bool) -> None:
         """The transport is closed: whoever waits for a reply hears of it."""
         self._ended = True
+        if self.client is not None:
+            self.client.lost(self)
+        if nexus.core is not None and nexus.core.session is self:
+            nexus.core.session = None
+            nexus.core.wamp_connected = False
         super().onClose(wasClean)
         self._errback_outstanding_requests(TransportLost())  # type: ignore[no-untyped-call]
-        if nexus.core is not None and nexus.core.session is self:
-            nexus.core.wamp_connected = False
         if self._ready:
             reason = self.client.lastReason if self.client is not None else "closed"
             out.info(

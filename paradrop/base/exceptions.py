@@ -62,3 +62,11 @@ class ServiceNotFound(ParadropException):
 
 class SettingsError(ParadropException):
     """A setting, a settings file or a mode cannot be used; the message names it and its remedy."""
+
+
+class CertificateError(ParadropException):
+    """The WAMP router's certificate is not one that we trust, or not for its name."""
+
+
+class CallTimeout(ParadropException):
+    """A remote procedure did not answer in time; whether it ran is not known."""

@@ -1,52 +1,101 @@
-"""TLS to the WAMP router: the certificate and the name in it are always verified."""
+"""TLS to the WAMP router: its certificate and the name in it are verified unless told otherwise."""
 
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
-from OpenSSL.SSL import Error as TlsError
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.python.failure import Failure
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 from paradrop.base import settings
-from paradrop.base.exceptions import SettingsError
+from paradrop.base.exceptions import CertificateError, ParadropException, SettingsError
 
 
-def client_options(host: str) -> IOpenSSLClientConnectionCreator:
+def client_options(host: str) -> Any:
     """
-    How to connect to `host`: TLS 1.2 at least, an authority of `settings.WAMP_CA_FILE` (None: of
-    the system), a certificate for that name, or for that address.
+    How to connect to `host`: TLS 1.2 at least (RFC 8996 ends what was before), an authority of
+    `settings.WAMP_CA_FILE` (None: of the system), a certificate for that name, or for that
+    address, and a certificate of our own where `settings.WAMP_CLIENT_CERT` names one.
 
-    @raise SettingsError: `settings.WAMP_CA_FILE` cannot be used.
+    `settings.WAMP_TLS_VERIFY` = False accepts any certificate; `BaseClientFactory` says so in the
+    log at every connection.
+
+    @raise SettingsError: a file that the settings name cannot be used.
     """
-    trust = None
-    if settings.WAMP_CA_FILE is not None:
-        try:
-            found = load_pem_x509_certificates(Path(settings.WAMP_CA_FILE).read_bytes())
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"WAMP_CA_FILE {settings.WAMP_CA_FILE} has no usable certificates: {error}"
-            ) from error
-        trust = ssl.trustRootFromCertificates(
-            [ssl.Certificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in found]
-        )
+    own = _own_certificate()
+    minimum: dict[str, Any] = {"raiseMinimumTo": ssl.TLSVersion.TLSv1_2}
+    if not settings.WAMP_TLS_VERIFY:
+        return _Unverified(host, ssl.CertificateOptions(**minimum, **own).getContext())
     return ssl.optionsForClientTLS(
-        host,
-        trustRoot=trust,
-        extraCertificateOptions={"raiseMinimumTo": ssl.TLSVersion.TLSv1_2},
+        host, trustRoot=_authorities(), extraCertificateOptions=minimum | own
     )
 
 
-def fault(reason: Failure) -> str | None:
-    """What TLS found wrong, in a line; None when the connection ended for another reason."""
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """Whoever answers is taken for the router."""
+
+    def __init__(self, host: str, context: SSL.Context) -> None:
+        self._host = host
+        self._context = context
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection = SSL.Connection(self._context, None)
+        if not (isIPAddress(self._host) or isIPv6Address(self._host)):
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        return connection
+
+
+def _authorities() -> Any:
+    if settings.WAMP_CA_FILE is None:
+        return None
+    try:
+        found = load_pem_x509_certificates(Path(settings.WAMP_CA_FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"WAMP_CA_FILE {settings.WAMP_CA_FILE} has no usable certificates: {error}"
+        ) from error
+    return ssl.trustRootFromCertificates(
+        [ssl.Certificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in found]
+    )
+
+
+def _own_certificate() -> dict[str, Any]:
+    if settings.WAMP_CLIENT_CERT is None:
+        return {}
+    key_file = settings.WAMP_CLIENT_KEY or settings.WAMP_CLIENT_CERT
+    try:
+        pem = Path(settings.WAMP_CLIENT_CERT).read_bytes()
+        own, *chain = load_pem_x509_certificates(pem)
+        key = crypto.load_privatekey(crypto.FILETYPE_PEM, Path(key_file).read_bytes(), b"")
+    except (OSError, ValueError, crypto.Error) as error:
+        raise SettingsError(
+            f"WAMP_CLIENT_CERT {settings.WAMP_CLIENT_CERT} and its key {key_file} "
+            f"cannot be used: {error}"
+        ) from error
+    certificates = [crypto.X509.from_cryptography(one) for one in (own, *chain)]
+    return {
+        "certificate": certificates[0],
+        "privateKey": key,
+        "extraCertChain": certificates[1:],
+    }
+
+
+def fault(reason: Failure) -> ParadropException | None:
+    """What TLS found wrong; None when the connection ended for another reason."""
     error = reason.value
     if isinstance(error, VerificationError):
         wanted = ", ".join(str(mismatch.mismatched_id) for mismatch in error.errors)
-        return f"TLS certificate refused: it is not for {wanted}"
-    if isinstance(error, TlsError):
+        return CertificateError(f"TLS certificate refused: it is not for {wanted}")
+    if isinstance(error, SSL.Error):
         found = "; ".join(entry[-1] for entry in error.args[0]) if error.args else ""
-        kind = "TLS certificate refused" if "certificate" in found else "TLS failed"
-        return f"{kind}: {found or 'the peer closed during the handshake'}"
+        if "certificate verify failed" in found:
+            return CertificateError(f"TLS certificate refused: {found}")
+        return ParadropException(f"TLS failed: {found or 'the peer closed during the handshake'}")
     return None
