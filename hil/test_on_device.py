@@ -67,20 +67,24 @@ def test_init_restarts_a_daemon_that_dies(device, host, operator, pdid, rejoins)
 
 
 @pytest.mark.needs("rootfs")
-def test_listening_sockets(host):
-    """Nothing listens on the router but SSH, and that on mgmt alone."""
+def test_listening_sockets(host, pdid):
+    """While its daemon is at work, nothing listens but SSH, and that on mgmt alone."""
     listening = host.run("netstat -lntu | awk 'NR > 2 { print $4 }'").stdout.split()
     assert listening == ["10.0.2.15:22"]
 
 
 @pytest.mark.needs("rootfs")
 def test_firewall(host):
-    """What nobody asked for is dropped; only SSH on mgmt may be asked for."""
-    rules = host.run("nft list chain inet filter input").stdout
-    assert "hook input" in rules
-    assert "policy drop" in rules
-    opened = [line.strip() for line in rules.splitlines() if "dport" in line]
-    assert opened == ['iifname "eth0" tcp dport 22 accept']
+    """What nobody asked for is dropped; only ICMP, and SSH on mgmt, may be asked for."""
+    chain = host.run("nft list chain inet filter input").stdout
+    rules = [line.strip() for line in chain.splitlines() if line.startswith("\t\t")]
+    assert rules == [
+        "type filter hook input priority filter; policy drop;",
+        'iif "lo" accept',
+        "ct state vmap { invalid : drop, established : accept, related : accept }",
+        "ip protocol 1 accept",  # ICMP
+        'iifname "eth0" tcp dport 22 accept',
+    ]
 
 
 def test_installed_version(device):
