@@ -11,7 +11,9 @@ from typing import Any
 
 import crochet
 import pytest
+from sessions import Devices
 
+from harness.device.proxy import Relay
 from harness.node import Node
 from paradrop.base import nexus, settings
 from paradrop.base.output import out
@@ -98,3 +100,18 @@ def quick(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "WAMP_PING_TIMEOUT": 4,
     }.items():
         monkeypatch.setattr(settings, name, value)
+
+
+@pytest.fixture
+def devices(node: Node, reactor: Any) -> Iterator[Devices]:
+    made = Devices(node, reactor)
+    yield made
+    reactor(made.leave_all)
+
+
+@pytest.fixture
+def relay(node: Node) -> Iterator[Relay]:
+    made = Relay(node.tls_port)
+    yield made
+    made.switch(True)
+    made.close()

@@ -1,0 +1,321 @@
+"""When a connection is tried again, on a clock and a source of chance of the test's own."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from autobahn.wamp.types import ComponentConfig
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError, UserError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from paradrop.base.connection import BaseClientFactory, NotConnected
+from paradrop.base.cxbr import BaseSessionFactory
+from paradrop.base.exceptions import CertificateError
+from paradrop.base.states import State
+
+
+class Connector:
+    """Counts the attempts; the test says how they end."""
+
+    def __init__(self, client: BaseClientFactory) -> None:
+        self.client = client
+        self.state = "disconnected"
+        self.attempts = 0
+        self.connect()
+
+    def connect(self) -> None:
+        self.attempts += 1
+        self.state = "connecting"
+        self.client.startedConnecting(self)
+
+    def stopConnecting(self) -> None:
+        self.fail(UserError())
+
+    def fail(self, error: BaseException | None = None) -> None:
+        self.state = "disconnected"
+        self.client.clientConnectionFailed(self, Failure(error or ConnectionRefusedError()))
+
+    def join(self) -> None:
+        """A session joins."""
+        self.state = "connected"
+        self.client._reached = True
+        self.client.opened()
+        self.client.joined(object())
+
+    def lose(self, error: BaseException | None = None) -> None:
+        """The connection ends."""
+        self.state = "disconnected"
+        self.client._reached = True
+        self.client.session = None
+        self.client.clientConnectionLost(self, Failure(error or ConnectionRefusedError()))
+
+
+class Dice(random.Random):
+    """Throws what it is told to: a part of the range, from 0 to 1."""
+
+    part = 1.0
+
+    def uniform(self, a: float, b: float) -> float:
+        return a + (b - a) * self.part
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("paradrop.base.connection.links.subscribe", lambda callback: None)
+    return made
+
+
+@pytest.fixture
+def dice() -> Dice:
+    return Dice()
+
+
+@pytest.fixture
+def connector(clock: Clock, dice: Dice) -> Connector:
+    return made(clock, dice)
+
+
+def made(clock: Clock, dice: random.Random) -> Connector:
+    sessions = BaseSessionFactory(ComponentConfig(realm="r", extra="d"), Deferred())
+    client = BaseClientFactory(sessions, url="ws://127.0.0.1:1/ws", reactor=clock)
+    client.random = dice
+    client.proxy = {"host": "none", "port": 1}  # there is nobody to look for
+    return Connector(client)
+
+
+def waits(connector: Connector, clock: Clock, count: int) -> list[float]:
+    """Seconds until each of the next attempts, which all fail."""
+    found = []
+    for _ in range(count):
+        connector.fail()
+        begun = clock.seconds()
+        clock.advance(connector.client._callID.getTime() - begun)
+        found.append(round(clock.seconds() - begun, 6))
+    return found
+
+
+def test_the_limit_doubles_up_to_the_longest(connector: Connector, clock: Clock) -> None:
+    assert waits(connector, clock, 8) == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert connector.attempts == 9
+
+
+@given(seed=st.integers())
+def test_waits_are_anything_up_to_the_limit(seed: int) -> None:
+    clock = Clock()
+    connector = made(clock, random.Random(seed))
+    for limit, wait in zip((1, 2, 4, 8, 16, 32, 60, 60), waits(connector, clock, 8), strict=True):
+        assert 0 <= wait <= limit
+
+
+def test_waits_are_spread_over_the_whole_range(clock: Clock) -> None:
+    firsts = [waits(made(clock, random.Random(seed)), clock, 1)[0] for seed in range(400)]
+    assert min(firsts) < 0.05
+    assert max(firsts) > 0.95
+    assert abs(sum(firsts) / len(firsts) - 0.5) < 0.06
+
+
+def test_clones_do_not_wait_alike() -> None:
+    sessions = BaseSessionFactory(ComponentConfig(realm="r", extra="d"), Deferred())
+    client = BaseClientFactory(sessions, url="ws://127.0.0.1:1/ws", reactor=Clock())
+    assert isinstance(client.random, random.SystemRandom)
+
+
+def test_a_join_that_lasts_starts_anew(connector: Connector, clock: Clock) -> None:
+    waits(connector, clock, 5)
+    connector.join()
+    clock.advance(BaseClientFactory.LASTING)
+    connector.lose()
+    assert connector.client._callID.getTime() - clock.seconds() == 1
+
+
+def test_a_join_that_does_not_last_goes_on_from_where_it_was(
+    connector: Connector, clock: Clock
+) -> None:
+    waits(connector, clock, 5)
+    connector.join()
+    clock.advance(BaseClientFactory.LASTING - 0.1)
+    connector.lose()
+    assert connector.client._callID.getTime() - clock.seconds() == pytest.approx(32)
+
+
+class TestRefused:
+    def test_twice_alike_is_said_once_and_tried_slowly(
+        self, connector: Connector, clock: Clock, records: Any
+    ) -> None:
+        for _ in range(4):
+            connector.client.refused("wamp.error.not_authorized", "no", "d")
+            connector.lose()
+            waited = connector.client._callID.getTime() - clock.seconds()
+            clock.advance(waited)
+        assert waited == connector.client.maxDelay
+        assert connector.client.state is State.AUTH_FAILED
+        assert records.events("wamp.refused") == [
+            {"event": "wamp.refused", "reason": "wamp.error.not_authorized", "authid": "d"}
+        ]
+
+    def test_once_is_nothing(self, connector: Connector, clock: Clock, records: Any) -> None:
+        connector.client.refused("wamp.error.not_authorized", "no", "d")
+        connector.lose()
+        clock.advance(60)
+        connector.lose()
+        clock.advance(60)
+        connector.client.refused("wamp.error.not_authorized", "no", "d")
+        connector.lose()
+        assert connector.client.state is State.BACKOFF
+
+    def test_two_of_different_kinds_are_nothing(self, connector: Connector, clock: Clock) -> None:
+        connector.client.refused("wamp.error.not_authorized", "no", "d")
+        connector.lose()
+        clock.advance(60)
+        connector.client.refused("wamp.error.no_such_realm", "no", "d")
+        connector.lose()
+        assert connector.client.state is State.BACKOFF
+
+    def test_a_router_that_is_away_in_between_changes_nothing(
+        self, connector: Connector, clock: Clock
+    ) -> None:
+        connector.client.refused("wamp.error.not_authorized", "no", "d")
+        connector.lose()
+        clock.advance(60)
+        connector.fail()
+        clock.advance(60)
+        connector.client.refused("wamp.error.not_authorized", "no", "d")
+        connector.lose()
+        assert connector.client.state is State.AUTH_FAILED
+
+    @pytest.mark.parametrize("uri", ["wamp.error.no_such_realm", "wamp.error.no_such_role"])
+    def test_what_cannot_be_joined(self, connector: Connector, clock: Clock, uri: str) -> None:
+        for _ in range(2):
+            connector.client.refused(uri, "no", "d")
+            connector.lose()
+            clock.advance(60)
+        assert connector.client.state is State.AUTH_FAILED
+
+    def test_a_certificate_that_is_not_trusted(
+        self, connector: Connector, clock: Clock, records: Any
+    ) -> None:
+        for _ in range(3):
+            connector.lose(CertificateError("not trusted"))
+            clock.advance(60)
+        assert [record["reason"] for record in records.events("wamp.refused")] == ["certificate"]
+
+    def test_a_join_cures_it(self, connector: Connector, clock: Clock) -> None:
+        for _ in range(2):
+            connector.client.refused("wamp.error.not_authorized", "no", "d")
+            connector.lose()
+            clock.advance(60)
+        connector.join()
+        assert connector.client.state is State.READY
+
+    def test_news_of_a_link_do_not_hasten_it(self, connector: Connector, clock: Clock) -> None:
+        for _ in range(2):
+            connector.client.refused("wamp.error.not_authorized", "no", "d")
+            connector.lose()
+            clock.advance(60)
+        connector.lose()
+        connector.client._try_over_link()
+        assert connector.client._callID.getTime() - clock.seconds() > 40
+        connector.client.try_now("the key has changed")
+        assert connector.client._callID.getTime() - clock.seconds() <= BaseClientFactory.HURRY
+
+
+class TestTryNow:
+    def test_ends_a_wait(self, connector: Connector, clock: Clock) -> None:
+        waits(connector, clock, 7)
+        connector.fail()
+        attempts = connector.attempts
+        connector.client.try_now("a link came up")
+        clock.advance(BaseClientFactory.HURRY)
+        assert connector.attempts == attempts + 1
+
+    def test_never_makes_a_wait_longer(
+        self, connector: Connector, clock: Clock, dice: Dice
+    ) -> None:
+        dice.part = 0.01
+        connector.fail()
+        dice.part = 1.0
+        connector.client.try_now("a link came up")
+        clock.advance(0.01)
+        assert connector.attempts == 2
+
+    def test_begins_an_unanswered_attempt_anew(self, connector: Connector, clock: Clock) -> None:
+        clock.advance(5)
+        connector.client.try_now("a link came up")
+        clock.advance(BaseClientFactory.HURRY)
+        assert connector.attempts == 2
+        assert connector.client.delay == connector.client.initialDelay
+
+    def test_leaves_a_young_attempt_alone(self, connector: Connector, clock: Clock) -> None:
+        clock.advance(0.5)
+        connector.client.try_now("a link came up")
+        clock.advance(BaseClientFactory.HURRY)
+        assert connector.attempts == 1
+
+    def test_leaves_a_session_alone(self, connector: Connector, clock: Clock) -> None:
+        connector.join()
+        connector.client.try_now("a link came up")
+        clock.advance(10)
+        assert connector.attempts == 1
+        assert connector.client.state is State.READY
+
+
+class TestWhenReady:
+    def test_fires_at_once_and_at_the_join(self, connector: Connector) -> None:
+        found: list[Any] = []
+        connector.client.when_ready().addCallback(found.append)
+        assert found == []
+        connector.join()
+        connector.client.when_ready().addCallback(found.append)
+        assert found == [connector.client.session] * 2
+
+    def test_not_in_time(self, connector: Connector, clock: Clock) -> None:
+        waiting = connector.client.when_ready(5)
+        clock.advance(5)
+        failures: list[Any] = []
+        waiting.addErrback(failures.append)
+        assert "within 5 s" in str(failures[0].trap(NotConnected) and failures[0].value)
+        connector.join()
+
+    def test_never_any_more(self, connector: Connector) -> None:
+        failures: list[Any] = []
+        connector.client.when_ready().addErrback(failures.append)
+        connector.client.deferred.addErrback(lambda _: None)
+        connector.client.goodbye()
+        connector.client.when_ready().addErrback(failures.append)
+        assert [failure.check(NotConnected) for failure in failures] == [NotConnected] * 2
+
+
+def test_links_are_watched_while_a_loss_lasts(
+    connector: Connector, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching: list[Any] = []
+    links = "paradrop.base.connection.links."
+    monkeypatch.setattr(links + "subscribe", watching.append)
+    monkeypatch.setattr(links + "unsubscribe", watching.remove)
+    connector.fail()
+    clock.advance(BaseClientFactory.WATCH_AFTER)
+    assert len(watching) == 1
+    connector.fail()
+    clock.advance(60)
+    assert len(watching) == 1
+    connector.join()
+    assert watching == []
+
+
+def test_observers_hear_why(connector: Connector, clock: Clock) -> None:
+    seen: list[Any] = []
+    connector.client.observe(lambda *change: seen.append(change))
+    connector.fail()
+    clock.advance(1)
+    connector.join()
+    was, now, why = seen[0]
+    assert (was, now) == (State.CONNECTING, State.BACKOFF)
+    assert "refused" in why
+    assert [change[1] for change in seen[1:]] == ["connecting", "joining", "ready"]
