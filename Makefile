@@ -33,7 +33,7 @@ $(TOX): requirements/tox.lock | packages
 # Pins everything anew; needs uv. The device's pins come first: the host's have to agree with them.
 lock:
 	cd requirements && uv pip compile --python-platform linux --python-version 3.11 \
-		--generate-hashes --no-header -q ../pyproject.toml -o device.lock
+		--generate-hashes --no-header -q --extra link ../pyproject.toml -o device.lock
 	cd requirements && uv pip compile --python-platform linux --python-version 3.11 \
 		--generate-hashes --no-header -q --extra harness --extra dev -c device.lock \
 		--override overrides.txt ../pyproject.toml -o harness.lock
