@@ -1,21 +1,21 @@
 """
-Who this router is, on its disk: the state file and the folder of keys.
+Who this router is, on its disk: what its state looks like, and the folder of keys.
 
 Nothing here needs Twisted, so that a command run by hand starts at once on a slow router. Every
 write is whole and durable (see `paradrop.base.durable`).
 """
 
+import copy
 import os
 import re
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from paradrop.base import settings
-from paradrop.base.durable import sync_folder, write_durably
+from paradrop.base.durable import TEMPORARY, locked, make_folder, recover, write_durably
 from paradrop.base.exceptions import ParadropException
 
 VERSION = 1
@@ -27,7 +27,33 @@ PDID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOKEN_KEY = "apitoken"  # noqa: S105 - the name of the key, not the key
 """Name of the key that authenticates the router to its WAMP router and to the server."""
 
-_FIELDS = ("version", "pdid", "pdserver", "wampRouter")
+FIELDS = ("version", "pdid", "pdserver", "wampRouter")
+"""What a state has at least; what else it has is kept."""
+
+MODE = 0o640
+"""Permission bits of the state file."""
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    0: lambda contents: contents,  # had no version, and all that version 1 has
+}
+"""What makes a state of each version one of the next."""
+
+
+def parse_yaml(data: bytes) -> Any:
+    """
+    @return: what YAML says.
+    @raise ValueError: it is not YAML, or says what cannot be made.
+    """
+    try:
+        return yaml.safe_load(data)
+    except Exception as error:  # whatever PyYAML comes upon; `!!int ""` is an IndexError
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def dump_yaml(contents: Mapping[str, Any]) -> bytes:
+    """@raise yaml.YAMLError: there is a value that YAML has no form for."""
+    text: str = yaml.safe_dump(dict(contents), default_flow_style=False, sort_keys=True)
+    return text.encode()
 
 
 def write_yaml(contents: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -35,8 +61,7 @@ def write_yaml(contents: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 
     @raise OSError: the old file is still there, whole.
     """
-    text = yaml.safe_dump(dict(contents), default_flow_style=False, sort_keys=True)
-    write_durably(path, text.encode(), 0o640)
+    write_durably(path, dump_yaml(contents), MODE)
 
 
 def default_info() -> dict[str, Any]:
@@ -51,53 +76,73 @@ def default_info() -> dict[str, Any]:
 
 def is_valid(contents: object) -> bool:
     """Whether what was read from a state file is a mapping with all that it must have."""
-    return isinstance(contents, dict) and all(name in contents for name in _FIELDS)
+    return isinstance(contents, dict) and all(name in contents for name in FIELDS)
 
 
-def read_info(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Path | None]:
+def parse_info(data: bytes) -> tuple[dict[str, Any], bool]:
     """
-    Read the state file; a missing one, or one that is not valid, becomes the default.
-
-    @return: the state, and the name under which an invalid file was kept for diagnosis, or None.
-    @raise OSError: the file is there but cannot be read, or the default cannot be written.
+    @param data: of a state file.
+    @return: the state in this version, and whether it was of an older one.
+    @raise ValueError: it is not valid.
+    @raise ParadropException: it is of a later version than this program knows.
     """
-    file = Path(path)
-    aside = None
+    contents: Any = parse_yaml(data)
+    if not isinstance(contents, dict):
+        raise ValueError("not a mapping")
     try:
-        contents = yaml.safe_load(file.read_bytes())
-        if is_valid(contents):
-            return contents, None
-        aside = _put_aside(file)
-    except FileNotFoundError:
-        pass
-    except (yaml.YAMLError, ValueError):  # ValueError: not text at all
-        aside = _put_aside(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    contents = default_info()
-    write_yaml(contents, file)
-    return contents, aside
+        dump_yaml(copy.deepcopy(contents))
+    except RecursionError as error:
+        raise ValueError("too deep to be written again") from error
+    version = contents.get("version", 0)
+    if type(version) is not int or version < 0:
+        raise ValueError(f"{version!r} is not the number of a version")
+    if version > VERSION:
+        raise ParadropException(
+            f"is of version {version}, and this program knows versions up to {VERSION}: "
+            "it is left as it is; run a newer paradrop"
+        )
+    for step in range(version, VERSION):
+        contents = MIGRATIONS[step](contents) | {"version": step + 1}
+    for name in FIELDS:
+        if name not in contents:
+            raise ValueError(f"lacks {name}")
+    for name in FIELDS[1:]:
+        if not isinstance(contents[name], str | None):
+            raise ValueError(f"{name} is not text")
+    return contents, version < VERSION
 
 
-def _put_aside(file: Path) -> Path:
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    aside = file.with_name(f"{file.name}.invalid-{stamp}")
-    number = 1
-    while aside.exists():  # a clock that stands still must not cost an earlier finding
-        number += 1
-        aside = file.with_name(f"{file.name}.invalid-{stamp}-{number}")
-    file.replace(aside)
-    sync_folder(file.parent)
-    return aside
+def journal_of(path: str | os.PathLike[str]) -> Path:
+    """@return: where changes of the state file and keys together are written first."""
+    return Path(f"{os.fspath(path)}.journal")
 
 
 def key_path(name: str) -> Path:
     """
     @return: the file of a key.
-    @raise ParadropException: the name is not that of a file directly in the key folder.
+    @raise ParadropException: the name is not that of a file directly in the key folder, or that
+        of a temporary file.
     """
-    if not name or name in (".", "..") or "/" in name or "\0" in name:
+    unusable = not name or name in (".", "..") or "/" in name or "\0" in name
+    if unusable or name.startswith(TEMPORARY):
         raise ParadropException(f"{name!r} is not the name of a key: use a plain file name")
     return Path(settings.KEY_DIR) / name
+
+
+def open_key_folder() -> None:
+    """Make the key folder, and close it to others.
+
+    @raise OSError: it cannot be made or closed.
+    """
+    folder = Path(settings.KEY_DIR)
+    make_folder(folder, 0o700)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def key_content(key: str | bytes) -> tuple[bytes, int]:
+    """@return: data and permission bits of the file of a key."""
+    return key.encode() if isinstance(key, str) else bytes(key), 0o600
 
 
 def write_key(key: str | bytes, name: str) -> None:
@@ -108,10 +153,10 @@ def write_key(key: str | bytes, name: str) -> None:
     @raise OSError: an earlier key of that name is still there, whole.
     """
     path = key_path(name)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_mode & 0o077:
-        path.parent.chmod(0o700)
-    write_durably(path, key.encode() if isinstance(key, str) else key, 0o600)
+    open_key_folder()
+    with locked(Path(settings.CONFIG_FILE).parent):
+        recover(journal_of(settings.CONFIG_FILE))  # or an older key would come back later
+        write_durably(path, *key_content(key))
 
 
 def read_key(name: str) -> str | bytes | None:
@@ -127,14 +172,3 @@ def read_key(name: str) -> str | bytes | None:
         return data.decode()
     except UnicodeDecodeError:
         return data
-
-
-def store_identity(contents: Mapping[str, Any], token: str, path: str | os.PathLike[str]) -> None:
-    """
-    Make the router the one that `contents` describes: first its token, then all of its state in
-    one step, so that a power cut in between never leaves it provisioned without a token.
-
-    @raise OSError: the state is still the old one.
-    """
-    write_key(token, TOKEN_KEY)
-    write_yaml(contents, path)

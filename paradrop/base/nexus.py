@@ -8,53 +8,35 @@ The command centre of a router daemon: its state, its keys, its session.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paradrop.base import identity, output, settings
+from paradrop.base.attributes import AttrWrapper as AttrWrapper
+from paradrop.base.durable import make_folder
+from paradrop.base.lockfile import LockFile
+from paradrop.base.statefile import Key, StateFile
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
 core: Any = None
 """The nexus of this process; whoever makes it assigns it."""
 
+LOCK_NAME = "paradrop.lock"
+"""Beside the state file, while a process uses it."""
 
-class AttrWrapper:
-    """
-    Attributes kept in a dictionary, `contents`, with somebody told of every change.
+_locks: dict[tuple[str, int], LockFile] = {}
 
-    Fill it, then `setOnChange`, or `_lock` it against any change.
-    """
 
-    contents: dict[str, Any]
-
-    def __init__(self) -> None:
-        self.__dict__.update(contents={}, locked=False, onChange=None)
-
-    def __getattr__(self, name: str) -> Any:
-        contents = self.__dict__.get("contents", {})
-        if name not in contents:
-            raise AttributeError(f"no attribute {name!r}")
-        return contents[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if self.__dict__["locked"]:
-            raise AttributeError(f"{name!r} cannot be set: the attributes are locked")
-        self.__dict__["contents"][name] = value
-        if self.__dict__["onChange"] is not None:
-            self.__dict__["onChange"](name, value)
-
-    def __repr__(self) -> str:
-        return repr(self.__dict__.get("contents"))
-
-    def _lock(self) -> None:
-        """Make every later write an AttributeError."""
-        self.__dict__["locked"] = True
-
-    def setOnChange(self, func: Callable[[str, Any], object]) -> None:
-        """Have `func(key, value)` called after every write."""
-        self.__dict__["onChange"] = func
+@dataclass
+class _Transaction:
+    keys: dict[str, Key] = field(default_factory=dict)
+    provisioning: bool = False
 
 
 class NexusBase:
@@ -62,12 +44,16 @@ class NexusBase:
     State and keys of a router, and its session with the WAMP router.
 
     The state is `info`: `pdid` (None: not provisioned), `version`, `pdserver` and `wampRouter`,
-    kept in `settings.CONFIG_FILE`, saved whenever an attribute is written. Logging starts into
-    `settings.LOG_DIR`. `onStart` is called once the reactor runs and `onStop` before it shuts
-    down; the reactor itself is the caller's to run.
+    kept in `settings.CONFIG_FILE`, saved whenever an attribute is written. What else is in that
+    file is kept. Logging starts into `settings.LOG_DIR`. `onStart` is called once the reactor runs
+    and `onStop` before it shuts down; the reactor itself is the caller's to run.
+
+    The folder of the state file is this process's until it ends; `paradropd provision`, which may
+    be run beside it, changes the state in one step, for `reload`.
 
     @param stealStdio: whether what is printed becomes log records.
     @param printToConsole: whether log records appear on the console.
+    @raise ParadropException: another process uses the state file, or it is of a later version.
     @raise OSError: the state file or the log folder cannot be used.
     """
 
@@ -77,12 +63,18 @@ class NexusBase:
     def __init__(self, stealStdio: bool = True, printToConsole: bool = True) -> None:
         from twisted.internet import reactor as _reactor
 
+        from paradrop.base.saver import Saver
+
         reactor: Any = _reactor
         self.session: Any = None
         self.wamp_connected = False
         self.jwt_valid = False
         self._connecting: Deferred[Any] | None = None
         self._attempt: object = None
+        self._lock = _lock_beside(settings.CONFIG_FILE)
+        self._state: StateFile | None = None
+        self._transaction: _Transaction | None = None
+        self._saver: Saver | None = Saver(self._begin_save, reactor)
         output.out.startLogging(
             filePath=settings.LOG_DIR, stealStdio=stealStdio, printToConsole=printToConsole
         )
@@ -93,7 +85,7 @@ class NexusBase:
             reactor.callLater(0, self.onStart)
         else:
             reactor.callWhenRunning(self.onStart)
-        reactor.addSystemEventTrigger("before", "shutdown", self.onStop)
+        reactor.addSystemEventTrigger("before", "shutdown", self._stop)
 
     def onStart(self) -> object:
         """Called once the reactor runs; for subclasses."""
@@ -101,13 +93,28 @@ class NexusBase:
 
     def onStop(self) -> Deferred[None]:
         """
-        Called before the reactor shuts down: leaves the session, flushes the logs.
+        Called before the reactor shuts down: leaves the session, has all saves on the disk,
+        flushes the logs.
 
-        @return: fires when both are done; the reactor waits for it.
+        @return: fires when all of it is done; the reactor waits for it.
         """
         done = self.disconnect()
+        done.addBoth(lambda _: self._finish_saves())
         done.addBoth(lambda _: output.out.endLogging())
         return done
+
+    def _stop(self) -> Deferred[None]:
+        from twisted.internet.defer import maybeDeferred
+
+        stopped: Deferred[Any] = maybeDeferred(self.onStop)
+        stopped.addErrback(lambda failure: output.out.err(f"onStop: {failure.getTraceback()}"))
+        stopped.addBoth(lambda _: self._finish_saves())  # a subclass may have its own onStop
+
+        def end(_: object) -> None:
+            self._saver = None  # from here on the threads of the reactor are not to be had
+            self._lock.release()
+
+        return stopped.addBoth(end)
 
     def connect(self, sessionClass: Any, debug: bool = False) -> Deferred[Any]:
         """
@@ -141,7 +148,6 @@ class NexusBase:
         @return: fires when the session is closed; never fails.
         """
         from twisted.internet.defer import maybeDeferred, succeed
-        from twisted.python.failure import Failure
 
         connecting, self._connecting, self._attempt = self._connecting, None, None
         session, self.session = self.session, None
@@ -161,64 +167,182 @@ class NexusBase:
         """Called after an attribute of `info` was written: saves."""
         if key == "pdid":
             _know_as(self, value)
-        self.save()
+        self.save().addErrback(_report_unsaved)
 
-    def save(self) -> None:
-        """Write the state; when this returns, it is on the disk.
-
-        @raise OSError: the file still holds the state saved before, whole.
+    def save(self) -> Deferred[None]:
         """
-        writeYaml(self.info.contents, settings.CONFIG_FILE)
+        Write the state.
+
+        In the thread of a running reactor this does not wait for the disk: a thread writes, once
+        for all saves of a turn of the reactor and for all that are asked for while it writes.
+        Anywhere else the state is on the disk when this returns.
+
+        @return: fires when the state, as it is now or later, is on the disk. Fails with an OSError
+            if the file still holds the state saved before, whole.
+        @raise OSError: where this waits for the disk, instead.
+        """
+        from twisted.internet import reactor as _reactor
+        from twisted.internet.defer import succeed
+        from twisted.python.threadable import isInIOThread
+
+        reactor: Any = _reactor
+        if self._transaction is not None:  # which ends with a save
+            return succeed(None)
+        if self._saver is not None and reactor.running and isInIOThread():
+            return self._saver.save()
+        self._begin_save()()
+        return succeed(None)
+
+    def _begin_save(self) -> Callable[[], None]:
+        state = self._state_file()
+        taken = state.snapshot(self.info.contents)
+        return lambda: state.store(taken)
+
+    def _finish_saves(self) -> Deferred[None]:
+        from twisted.internet.defer import succeed
+
+        if self._saver is None:
+            return succeed(None)
+        return self._saver.finish().addErrback(_report_unsaved)
+
+    def _state_file(self) -> StateFile:
+        if self._state is None or self._state.path != Path(settings.CONFIG_FILE):
+            self._state = StateFile(settings.CONFIG_FILE)
+        return self._state
 
     def provisioned(self) -> bool:
         """Whether this router has been given its pdid."""
         return self.info.pdid is not None
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        Make one step, which survives a power cut, of all changes of `info` and of keys in a block:
+
+            with core.transaction():
+                core.provision("pd-1", wampRouter="wss://router.example/ws")
+                core.saveKey(token, "apitoken")
+
+        When the block ends, all of it is on the disk. Until then nothing is, but `info` and
+        `getKey` show what is new already. Within another transaction it is part of that one. The
+        block waits for nothing: no `yield`, no `await`.
+
+        @raise OSError: nothing was changed, here or (see `paradrop.base.durable`) on the disk.
+            The same holds for everything that the block raises.
+        """
+        if self._transaction is not None:
+            yield
+            return
+        before = dict(self.info.contents)
+        self._transaction = current = _Transaction()
+        try:
+            yield
+            state = self._state_file()
+            state.store(state.snapshot(self.info.contents), current.keys, current.provisioning)
+        except BaseException:
+            _adopt(self, before)
+            raise
+        finally:
+            self._transaction = None
+
     def provision(
         self, pdid: str, pdserver: str | None = None, wampRouter: str | None = None
     ) -> None:
         """
-        Give the router its identity, in one save; its keys are a matter of `saveKey`.
+        Give the router its identity; it is on the disk when this returns. Its token is a matter of
+        `saveKey`, in one `transaction` with this, or of `provision_with_token`.
 
         @param pdserver: URL of the server, default `settings.PDSERVER`.
         @param wampRouter: URL of the WAMP router, default `settings.WAMP_ROUTER`.
+        @raise OSError: the router is who it was.
         """
-        contents = self._provisioned_as(pdid, pdserver, wampRouter)
-        writeYaml(contents, settings.CONFIG_FILE)
-        _adopt(self, contents)
+        self._become(
+            pdid=pdid,
+            pdserver=settings.PDSERVER if pdserver is None else pdserver,
+            wampRouter=settings.WAMP_ROUTER if wampRouter is None else wampRouter,
+        )
 
     def provision_with_token(
         self, pdid: str, token: str, pdserver: str | None = None, wampRouter: str | None = None
     ) -> None:
-        """As `provision`, with the API token: token first, so that neither is there alone."""
-        contents = self._provisioned_as(pdid, pdserver, wampRouter)
-        identity.store_identity(contents, token, settings.CONFIG_FILE)
-        _adopt(self, contents)
+        """As `provision`, with the API token: after a power cut there are both or neither."""
+        with self.transaction():
+            self.provision(pdid, pdserver, wampRouter)
+            self.saveKey(token, identity.TOKEN_KEY)
+
+    def deprovision(self) -> None:
+        """
+        Take the router its identity and its API token, in one step that is on the disk when this
+        returns. Other keys stay. The session is not touched.
+
+        @raise OSError: the router is who it was.
+        """
+        with self.transaction():
+            self._become(**identity.default_info())
+            assert self._transaction is not None
+            self._transaction.keys[identity.TOKEN_KEY] = None
+
+    def _become(self, **identity_fields: Any) -> None:
+        with self.transaction():
+            assert self._transaction is not None
+            self._transaction.provisioning = True
+            _adopt(self, self.info.contents | {"version": self.VERSION} | identity_fields)
 
     def reload(self) -> None:
-        """Take the state from the disk, where another process may have changed it."""
+        """
+        Take the state from the disk, where another process may have changed it.
+
+        @raise ParadropException: see `resolveInfo`; the state is the one that it was.
+        @raise OSError: likewise.
+        """
+        if self._saver is not None and self._saver.busy:
+            self._begin_save()()  # or what is to be saved would be forgotten
         resolveInfo(self, settings.CONFIG_FILE)
 
-    def _provisioned_as(
-        self, pdid: str, pdserver: str | None, wampRouter: str | None
-    ) -> dict[str, Any]:
-        return self.info.contents | {
-            "pdid": pdid,
-            "version": self.VERSION,
-            "pdserver": settings.PDSERVER if pdserver is None else pdserver,
-            "wampRouter": settings.WAMP_ROUTER if wampRouter is None else wampRouter,
-        }
-
     def saveKey(self, key: str | bytes, name: str) -> None:
-        """Keep a key; see `paradrop.base.identity.write_key`."""
-        identity.write_key(key, name)
+        """
+        Keep a key, and keep it out of the log. It is on the disk when this returns, or when the
+        transaction ends. See `paradrop.base.identity.write_key`.
+        """
+        output.out.conceal(key)
+        if self._transaction is None:
+            identity.write_key(key, name)
+        else:
+            identity.key_path(name)
+            self._transaction.keys[name] = key
 
     def getKey(self, name: str) -> str | bytes | None:
         """
+        Read a key, and keep it out of the log.
+
         @return: text where the key is UTF-8, else bytes; None where there is no such key.
         @raise ParadropException: the name would leave the key folder.
         """
-        return identity.read_key(name)
+        if self._transaction is not None and name in self._transaction.keys:
+            return self._transaction.keys[name]
+        key = identity.read_key(name)
+        if key is not None:
+            output.out.conceal(key)
+        return key
+
+
+def _lock_beside(path: str | os.PathLike[str]) -> LockFile:
+    """Hold the lock of a state file; a process that has it already shares it with itself."""
+    folder = Path(os.path.realpath(path)).parent
+    make_folder(folder)
+    mine = (str(folder), os.getpid())
+    if mine not in _locks or not _locks[mine].held:
+        lock = LockFile(folder / LOCK_NAME)
+        lock.acquire()
+        _locks[mine] = lock
+    return _locks[mine]
+
+
+def _report_unsaved(failure: Failure) -> None:
+    output.out.err(
+        f"the state could not be saved: {failure.getErrorMessage()}",
+        extra={"event": "state.unsaved"},
+    )
 
 
 def _cancelled_error() -> Exception:
@@ -242,16 +366,19 @@ def _know_as(nexus: Any, pdid: str | None) -> None:
 def resolveInfo(nexus: Any, path: str | os.PathLike[str]) -> None:
     """
     Load the state file into `nexus.info`. A missing file becomes the default; one that is not
-    valid is kept aside under another name, reported and replaced by the default.
+    valid is kept aside under another name, reported and replaced by the default. Keys stay.
 
+    @raise ParadropException: the file is of a later version; it was not touched.
     @raise OSError: the file cannot be read, or the default cannot be written.
     """
-    contents, aside = identity.read_info(path)
-    if aside is not None:
-        output.out.err(
-            f"{path} was not valid: kept as {aside.name}, starting from the default",
+    state = StateFile(path)  # one that is still written by has a state of its own to compare with
+    contents, damaged = state.load()
+    for aside in damaged:
+        output.out.security(
+            f"{aside.parent}: a damaged file was found, and is kept as {aside.name}",
             extra={"event": "state.invalid", "kept": str(aside)},
         )
+    nexus._state = state
     _adopt(nexus, contents)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from paradrop.base.durable import write_durably
+from paradrop.base.durable import make_folder, write_durably
 from paradrop.base.exceptions import SettingsError
 
 DEBUG_MODE = False
@@ -308,9 +308,9 @@ def _check_type(name: str, value: object) -> None:
 def _make_folders() -> None:
     try:
         for folder in (LOG_DIR, MISC_DIR):
-            Path(folder).mkdir(mode=0o750, parents=True, exist_ok=True)
+            make_folder(folder, 0o750)
         keys = Path(KEY_DIR)
-        keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(keys, 0o700)
         if keys.stat().st_mode & 0o077:
             keys.chmod(0o700)
     except OSError as error:

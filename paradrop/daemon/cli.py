@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from paradrop import __version__
 from paradrop.base import identity, settings
 from paradrop.base.exceptions import ParadropException
+from paradrop.base.statefile import StateFile
 from paradrop.daemon import account, pidfile
 
 
@@ -120,16 +121,16 @@ def _read_token(name: str) -> str:
 def _provision(options: argparse.Namespace) -> int:
     token = _read_token(options.token_file)  # before privileges are dropped: it may be root's
     _load_settings(options)
-    contents, aside = identity.read_info(settings.CONFIG_FILE)
-    if aside is not None:
-        print(f"paradropd: the state was not valid, and is kept as {aside}", file=sys.stderr)
+    state = StateFile(settings.CONFIG_FILE)
+    contents, damaged = state.load()
+    for aside in damaged:
+        print(f"paradropd: a damaged file is kept as {aside}", file=sys.stderr)
     contents |= {
-        "version": identity.VERSION,
         "pdid": options.pdid,
         "pdserver": options.pdserver or settings.PDSERVER,
         "wampRouter": options.router,
     }
-    identity.store_identity(contents, token, settings.CONFIG_FILE)
+    state.store(state.snapshot(contents), {identity.TOKEN_KEY: token}, provisioning=True)
     pid = pidfile.running(Path(settings.RUNTIME_HOME_DIR))
     if pid is None:
         print(f"provisioned as {options.pdid}; no daemon runs")

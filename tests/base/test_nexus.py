@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import itertools
 import os
 import stat
 from pathlib import Path
@@ -14,7 +16,8 @@ import yaml
 from paradrop.base import identity, nexus, settings
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.nexus import AttrWrapper, NexusBase
-from paradrop.base.output import out
+from paradrop.base.output import Level, out
+from paradrop.base.statefile import StateFile
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,15 @@ def made(reactor: Any) -> Any:
 
 def on_disk() -> Any:
     return yaml.safe_load(Path(settings.CONFIG_FILE).read_text())
+
+
+def files_in(home: Path) -> dict[str, bytes]:
+    return {
+        path.name: path.read_bytes()
+        for folder in (home, home / "keys")
+        for path in folder.iterdir()
+        if path.is_file()
+    }
 
 
 class TestAttrWrapper:
@@ -109,14 +121,70 @@ class TestState:
         assert not core.provisioned()
         aside = list(home.glob("config.invalid-*"))
         assert [path.read_bytes() for path in aside] == [damage]
-        assert any(record["extra"].get("event") == "state.invalid" for record in told)
+        (report,) = [one for one in told if one["extra"].get("event") == "state.invalid"]
+        assert report["type"] == Level.SECURITY.value
+        assert report["extra"]["kept"] == str(aside[0])
         assert nexus.validateInfo(on_disk())
 
-    def test_two_invalid_files_of_one_second_are_both_kept(self, home: Path) -> None:
+    @pytest.mark.parametrize("wrong", [{"version": "1"}, {"version": -1}, {"pdid": ["r1"]}])
+    def test_a_value_of_another_type_is_damage(
+        self, made: Any, home: Path, wrong: dict[str, Any]
+    ) -> None:
+        (home / "config").write_text(yaml.safe_dump(identity.default_info() | wrong))
+        made()
+        assert len(list(home.glob("config.invalid-*"))) == 1
+
+    def test_a_damaged_file_costs_no_key(self, made: Any, home: Path) -> None:
+        made().provision_with_token("r1", "token")
+        (home / "config").write_bytes(b"\0" * 100)
+        core = made()
+        assert not core.provisioned()
+        assert core.getKey("apitoken") == "token"
+
+    def test_two_damaged_files_of_one_second_are_both_kept(self, made: Any, home: Path) -> None:
         for number in range(2):
             (home / "config").write_text(f"- {number}")
-            identity.read_info(home / "config")
+            made()
         assert len(list(home.glob("config.invalid-*"))) == 2
+
+    def test_what_else_is_in_the_file_survives(self, made: Any, home: Path) -> None:
+        more = {"owner": {"name": "Ä", "since": datetime.date(2024, 2, 29)}, 5: [1.5, None, b"\0"]}
+        (home / "config").write_text(yaml.safe_dump(identity.default_info() | more))
+        core = made()
+        core.info.wampRouter = "wss://other/ws"
+        assert {name: on_disk()[name] for name in more} == more
+        core.provision_with_token("r1", "token")
+        core.deprovision()
+        assert {name: on_disk()[name] for name in more} == more
+
+    @pytest.mark.parametrize("version", [{}, {"version": 0}])
+    def test_an_old_version_is_migrated(
+        self, made: Any, home: Path, version: dict[str, int]
+    ) -> None:
+        old = {"pdid": "r1", "pdserver": "https://s", "wampRouter": "wss://r/ws", "more": 1}
+        (home / "config").write_text(yaml.safe_dump(old | version))
+        assert made().info.contents == old | {"version": 1}
+        assert on_disk() == old | {"version": 1}
+
+    def test_a_later_version_is_said_and_left_alone(self, made: Any, home: Path) -> None:
+        made()
+        later = b"version: 2\nwho: somebody\n"
+        (home / "config").write_bytes(later)
+        with pytest.raises(ParadropException, match=r"config is of version 2, .* up to 1"):
+            made()
+        assert (home / "config").read_bytes() == later
+        assert list(home.glob("config.*")) == []
+
+    def test_a_later_version_that_comes_meanwhile_is_left_alone(
+        self, made: Any, home: Path
+    ) -> None:
+        core = made()
+        (home / "config").write_text("version: 2\n")
+        with pytest.raises(ParadropException, match="version 2"):
+            core.save()
+        with pytest.raises(ParadropException, match="version 2"):
+            core.reload()
+        assert on_disk() == {"version": 2}
 
     def test_a_save_that_fails_leaves_the_old_state(
         self, made: Any, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,7 +200,7 @@ class TestState:
             core.provision("r2")
         assert on_disk()["pdid"] == "r1"
         assert core.info.pdid == "r1"
-        assert list(home.glob(".config*")) == []
+        assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
 
     @pytest.mark.parametrize("missing", ["version", "pdid", "pdserver", "wampRouter"])
     def test_valid_is_a_mapping_with_all_of_it(self, missing: str) -> None:
@@ -144,34 +212,173 @@ class TestState:
         assert not nexus.validateInfo([*contents])
 
 
-class TestProvisioningWithAToken:
-    def test_writes_the_token_before_the_state(
+class TestTransaction:
+    """What a cut of the power leaves of it is in test_power_cuts.py."""
+
+    def test_is_seen_at_once_and_written_at_its_end(self, made: Any) -> None:
+        core = made()
+        with core.transaction():
+            core.info.more = 1
+            core.provision("r1", "https://s", "wss://r/ws")
+            core.saveKey("secret", "apitoken")
+            assert core.provisioned()
+            assert core.PDID == out.pdid == "r1"
+            assert core.getKey("apitoken") == "secret"
+            assert on_disk()["pdid"] is None
+            assert identity.read_key("apitoken") is None
+        assert on_disk() == core.info.contents
+        assert (on_disk()["pdid"], on_disk()["more"]) == ("r1", 1)
+        assert identity.read_key("apitoken") == "secret"
+
+    def test_that_fails_changes_nothing(self, made: Any) -> None:
+        core = made()
+        core.provision_with_token("r1", "first")
+        before = on_disk()
+        with pytest.raises(KeyError), core.transaction():
+            core.provision("r2")
+            core.saveKey("second", "apitoken")
+            raise KeyError
+        assert on_disk() == before == core.info.contents
+        assert core.getKey("apitoken") == "first"
+        assert core.PDID == out.pdid == "r1"
+
+    @pytest.mark.parametrize("refused", range(6))
+    def test_that_the_disk_refuses_changes_nothing(
+        self, made: Any, home: Path, monkeypatch: pytest.MonkeyPatch, refused: int
+    ) -> None:
+        """At whichever sync, up to the one that is the step itself."""
+        core = made()
+        core.provision_with_token("r1", "first")
+        before, files = on_disk(), files_in(home)
+        real, calls = os.fsync, itertools.count()
+
+        def fsync(descriptor: int) -> None:
+            if next(calls) == refused:
+                raise OSError(28, "No space left on device")
+            real(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            with pytest.raises(OSError, match="No space"):
+                core.provision_with_token("r2", "second")
+        assert core.info.contents == before
+        assert files_in(home) == files
+
+    def test_that_the_disk_breaks_off_is_finished_later(
         self, made: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         core = made()
+        core.provision_with_token("r1", "first")
+        replace = os.replace
+        broken: list[Any] = []
 
-        class PowerCut(Exception):
-            pass
+        def fails_at_the_state(source: Any, target: Any) -> None:
+            if Path(target) == Path(settings.CONFIG_FILE):
+                broken.append(target)
+                raise OSError(5, "Input/output error")
+            replace(source, target)
 
-        def cut(*_: Any) -> None:
-            raise PowerCut
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", fails_at_the_state)
+            with pytest.raises(OSError, match="Input/output"):
+                core.provision_with_token("r2", "second")
+        assert broken
+        core.info.more = 1  # of the router that it was, and still is in memory
+        assert (on_disk()["pdid"], on_disk()["more"]) == ("r2", 1)
+        assert core.getKey("apitoken") == "second"
+        core.reload()
+        assert core.info.pdid == "r2"
 
-        monkeypatch.setattr(identity, "write_yaml", cut)
-        with pytest.raises(PowerCut):
-            core.provision_with_token("r1", "secret")
-        assert core.getKey("apitoken") == "secret"
-        assert on_disk()["pdid"] is None
-
-    def test_saves_all_of_it_at_once(self, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_within_another_is_part_of_it(self, made: Any) -> None:
         core = made()
-        saved: list[Any] = []
-        write = identity.write_yaml
-        monkeypatch.setattr(
-            identity, "write_yaml", lambda *args: (saved.append(dict(args[0])), write(*args))
-        )
+        with pytest.raises(KeyError), core.transaction():
+            with core.transaction():
+                core.provision("r1")
+            assert on_disk()["pdid"] is None
+            raise KeyError
+        assert not core.provisioned()
+
+    def test_refuses_the_name_of_a_key_where_it_is_given(self, made: Any) -> None:
+        core = made()
+        with core.transaction(), pytest.raises(ParadropException):
+            core.saveKey("x", "../x")
+
+    def test_takes_the_identity_and_its_token_away(self, made: Any) -> None:
+        core = made()
         core.provision_with_token("r1", "secret", "https://s", "wss://r/ws")
-        assert [(one["pdid"], one["wampRouter"]) for one in saved] == [("r1", "wss://r/ws")]
+        core.saveKey("other", "other")
+        core.deprovision()
+        assert not core.provisioned()
+        assert on_disk() == identity.default_info() == core.info.contents
+        assert core.getKey("apitoken") is None
+        assert core.getKey("other") == "other"
+        assert (core.PDID, out.pdid) == (None, "UNSET")
+        core.deprovision()
+
+
+class TestTwoWriters:
+    """A daemon, and the command that gives it another identity."""
+
+    def provision(self, pdid: str) -> None:
+        state = StateFile(settings.CONFIG_FILE)
+        contents, _ = state.load()
+        state.store(
+            state.snapshot(contents | {"pdid": pdid, "by": "command"}),
+            {"apitoken": f"token of {pdid}"},
+            provisioning=True,
+        )
+
+    def test_a_save_does_not_take_an_identity_back(self, made: Any) -> None:
+        core = made()
+        core.provision_with_token("a", "token of a")
+        core.info.old = 1
+        self.provision("b")
+        for value in range(2):  # with and without having seen it
+            core.info.mine = value
+            assert on_disk()["pdid"] == "b"
+            assert on_disk()["mine"] == value
+            assert on_disk()["by"] == "command"
+        assert core.getKey("apitoken") == "token of b"
+        assert core.info.pdid == "a"
+        core.reload()
+        assert core.info.contents == on_disk()
+        assert core.info.pdid == "b"
+
+    def test_who_provisions_last_has_provisioned(self, made: Any) -> None:
+        core = made()
+        core.provision_with_token("a", "token of a")
+        self.provision("b")
+        core.provision_with_token("a", "new token of a")
+        assert on_disk()["pdid"] == "a"
+        assert core.getKey("apitoken") == "new token of a"
+
+    def test_what_one_removes_the_other_does_not_bring_back(self, made: Any) -> None:
+        core = made()
+        core.info.mine = core.info.other = [1.5]
+        self.provision("b")
+        del core.info.contents["mine"]
+        core.save()
+        assert "mine" not in on_disk()
+        assert on_disk()["other"] == [1.5]
+
+    def test_a_file_that_vanishes_or_is_damaged_is_written_whole(
+        self, made: Any, home: Path
+    ) -> None:
+        core = made()
+        (home / "config").unlink()
+        core.save()
         assert on_disk() == core.info.contents
+        (home / "config").write_bytes(b"[")
+        core.save()
+        assert on_disk() == core.info.contents
+
+    def test_a_snapshot_that_was_overtaken_is_not_written(self, home: Path) -> None:
+        state = StateFile(home / "config")
+        contents, _ = state.load()
+        older = state.snapshot(contents | {"n": 1})
+        state.store(state.snapshot(contents | {"n": 2}))
+        state.store(older)
+        assert on_disk()["n"] == 2
 
 
 class TestKeys:
@@ -190,7 +397,19 @@ class TestKeys:
         assert core.getKey("b") == b"\xff\xfe"
         assert core.getKey("c") is None
 
-    @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/b", "", ".", "..", "a\0b"])
+    def test_are_in_no_record(self, made: Any, home: Path, records: Any) -> None:
+        core = made()
+        core.saveKey("saved-secret", "a")
+        with core.transaction():
+            core.saveKey(b"secret-of-transaction", "b")
+        (home / "keys" / "c").write_text("found-secret")
+        assert core.getKey("c") == "found-secret"
+        out.info("saved-secret, secret-of-transaction and found-secret")
+        text = str(records)
+        for secret in ("saved-secret", "secret-of-transaction", "found-secret"):
+            assert secret not in text
+
+    @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/b", "", ".", "..", "a\0b", ".~a"])
     def test_names_that_leave_the_folder_are_refused(self, made: Any, name: str) -> None:
         core = made()
         with pytest.raises(ParadropException):
