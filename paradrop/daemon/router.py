@@ -61,7 +61,7 @@ class RouterDaemon(nexus.NexusBase):
         out.info("the identity is read again", extra={"event": "daemon.reload"})
         try:
             self.reload()
-        except OSError as error:
+        except (ParadropException, OSError) as error:
             out.err(f"the state cannot be read: {error}")
             return
         self.establish()

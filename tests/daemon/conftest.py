@@ -63,10 +63,12 @@ class Daemon:
             env=self.environment,
         )
 
-    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, environment: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "paradrop", *words],
-            env=self.environment,
+            env=environment or self.environment,
             cwd=self.folder,
             capture_output=True,
             text=True,

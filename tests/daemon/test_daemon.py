@@ -27,6 +27,17 @@ def joined(daemon: Any, node: Node, operator: Operator, pdid: str) -> Any:
     return daemon
 
 
+def errors(daemon: Any) -> list[dict[str, Any]]:
+    """The errors that it logs, as soon as there are any."""
+    daemon.wait("daemon.started")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if found := [one for one in daemon.records() if one["type"] == 6]:
+            return found
+        time.sleep(0.02)
+    return []
+
+
 def procedures(operator: Operator, pdid: str) -> set[str]:
     return {uri.split(".")[2] for uri in operator.registrations(pdid)}
 
@@ -132,6 +143,31 @@ class TestJoined:
             f"paradropd: a daemon already runs (pid {joined.child.pid}, "
             f"{joined.runtime / 'paradropd.pid'})"
         ]
+
+    def test_another_one_with_a_runtime_home_of_its_own_does_not_start(self, joined: Any) -> None:
+        other = joined.run(
+            f"RUNTIME_HOME_DIR:{joined.folder / 'other'}",
+            environment={
+                name: value
+                for name, value in joined.environment.items()
+                if name != "RUNTIME_HOME_DIR"
+            },
+        )
+        assert other.returncode == 1
+        assert other.stderr.splitlines()[-1] == (
+            f"paradropd: a daemon already runs (pid {joined.child.pid}, "
+            f"{joined.home / 'paradrop.lock'})"
+        )
+
+    def test_hung_up_before_a_state_that_it_does_not_know_it_stays_who_it_is(
+        self, joined: Any, operator: Operator, pdid: str
+    ) -> None:
+        (joined.home / "config").write_text("version: 2\n")
+        joined.hang_up()
+        joined.wait("daemon.reload")
+        assert operator.status(pdid)["pdid"] == pdid
+        (told,) = errors(joined)
+        assert "version 2" in told["message"]
 
     def test_hung_up_it_joins_anew(self, joined: Any, operator: Operator, pdid: str) -> None:
         (session,) = operator.sessions(pdid)
@@ -253,14 +289,5 @@ class TestSelfProvisioning:
     def test_a_file_that_lacks_something_is_said(self, daemon: Any, contents: str) -> None:
         (daemon.home / "provision.yaml").write_text(contents)
         daemon.start()
-        told = [one for one in self._errors(daemon) if "provision.yaml" in one["message"]]
+        told = [one for one in errors(daemon) if "provision.yaml" in one["message"]]
         assert len(told) == 1
-
-    def _errors(self, daemon: Any) -> list[dict[str, Any]]:
-        daemon.wait("daemon.started")
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            if found := [one for one in daemon.records() if one["type"] == 6]:
-                return found
-            time.sleep(0.02)
-        return []
