@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -71,20 +71,14 @@ def _own_certificate() -> dict[str, Any]:
         return {}
     key_file = settings.WAMP_CLIENT_KEY or settings.WAMP_CLIENT_CERT
     try:
-        pem = Path(settings.WAMP_CLIENT_CERT).read_bytes()
-        own, *chain = load_pem_x509_certificates(pem)
-        key = crypto.load_privatekey(crypto.FILETYPE_PEM, Path(key_file).read_bytes(), b"")
-    except (OSError, ValueError, crypto.Error) as error:
+        own, *chain = load_pem_x509_certificates(Path(settings.WAMP_CLIENT_CERT).read_bytes())
+        key = load_pem_private_key(Path(key_file).read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: it wants a password
         raise SettingsError(
             f"WAMP_CLIENT_CERT {settings.WAMP_CLIENT_CERT} and its key {key_file} "
             f"cannot be used: {error}"
         ) from error
-    certificates = [crypto.X509.from_cryptography(one) for one in (own, *chain)]
-    return {
-        "certificate": certificates[0],
-        "privateKey": key,
-        "extraCertChain": certificates[1:],
-    }
+    return {"certificate": own, "privateKey": key, "extraCertChain": chain}
 
 
 def fault(reason: Failure) -> ParadropException | None:
