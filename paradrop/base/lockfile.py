@@ -10,6 +10,10 @@ from types import TracebackType
 from paradrop.base.exceptions import ParadropException
 
 
+LOCK_NAME = "paradrop.lock"
+"""Of the file beside a state file while a process uses it."""
+
+
 class LockFile:
     """
     A file that is locked, and has the pid of this process, from `acquire` to `release`. The lock

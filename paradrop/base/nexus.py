@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from paradrop.base import identity, output, settings
 from paradrop.base.attributes import AttrWrapper as AttrWrapper
 from paradrop.base.durable import make_folder
-from paradrop.base.lockfile import LockFile
+from paradrop.base.lockfile import LOCK_NAME, LockFile
 from paradrop.base.statefile import Key, StateFile
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 core: Any = None
 """The nexus of this process; whoever makes it assigns it."""
-
-LOCK_NAME = "paradrop.lock"
-"""Beside the state file, while a process uses it."""
 
 _locks: dict[tuple[str, int], LockFile] = {}
 

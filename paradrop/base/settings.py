@@ -8,17 +8,18 @@ Initialization code calls `loadSettings` once; everybody else only reads, at the
 value copied at import does not see what was loaded later).
 """
 
-import configparser
-import io
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from paradrop.base.durable import make_folder, write_durably
+from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.exceptions import SettingsError
+from paradrop.base.inifile import IniFile
 
 DEBUG_MODE = False
 
@@ -70,6 +71,25 @@ _SECTION = "base"
 _HOMES = ("CONFIG_HOME_DIR", "RUNTIME_HOME_DIR")
 
 _Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """
+    A setting, and where its value comes from.
+
+    @ivar source: `default`, `argument`, `file`, `environment`, or `program`: set by the program
+        since the settings were loaded.
+    @ivar where: the file and the line, the mode, or the home that took the setting along; else "".
+    """
+
+    name: str
+    value: object
+    source: str
+    where: str = ""
+
+
+_origins: dict[str, Setting] = {}
 
 
 def iterate_module_attributes(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -127,14 +147,15 @@ def load_from_file(path: str | os.PathLike[str]) -> None:
         [base]
         portal_server_port = 4444
 
-    A name that is no setting is ignored, and so is a file that does not exist.
+    A file that does not exist is ignored, and so are other sections.
 
-    @raise SettingsError: the file cannot be read or is not an INI file; nothing was changed.
+    @raise SettingsError: the file cannot be read or is not an INI file, or the section has a name
+        that is no setting, or a value of another type than the setting; nothing was changed.
     """
-    _override(_read_file(path))
+    _apply(_from_file(path, _current()))
 
 
-def loadSettings(mode: str = "local", slist: Sequence[str] = ()) -> None:
+def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: bool = True) -> None:
     """
     Set every setting anew, and make the log, key (0700) and misc folders.
 
@@ -146,28 +167,36 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = ()) -> None:
     @param mode: `production` (`/etc/paradrop/`, or the folders of the snap that we are in),
         `local` (`~/.paradrop/`) or `unittest` (`/tmp/.paradrop-test/`).
     @param slist: `KEY:VALUE` texts. An upper-case key that is no setting yet becomes one.
+    @param make_folders: False changes nothing on the disk.
     @raise SettingsError: an unknown mode, an item without a key, a `settings.ini` that cannot be
-        read, a folder that cannot be made.
+        read or names what is no setting, a value of the wrong type, a folder that cannot be made.
     """
     paths = _mode_paths(mode)
-    overrides = _parse_list(slist)
+    found = _from_list(slist)
+    known = _DEFAULTS.keys() | found.keys()
     for folder in filter(None, (".", "/etc", os.environ.get("SNAP_COMMON"))):
-        overrides |= _read_file(Path(folder, _FILE_NAME))
-    environment = {
-        name: parseValue(os.environ[name])
-        for name in _DEFAULTS.keys() | overrides.keys()
-        if name in os.environ
-    }
+        found |= _from_file(Path(folder, _FILE_NAME), known)
+    environment = _from_environment(known)
     # The file in the configuration home cannot move that home: it would not be found again.
-    home = (paths | overrides | environment)["CONFIG_HOME_DIR"]
-    saved = _read_file(Path(str(home), _FILE_NAME))
+    moved = (found | environment).get("CONFIG_HOME_DIR")
+    home = moved.value if moved is not None else paths["CONFIG_HOME_DIR"]
+    saved = _from_file(Path(str(home), _FILE_NAME), known)
     saved.pop("CONFIG_HOME_DIR", None)
 
     for name in _current().keys() - _DEFAULTS.keys():
         del globals()[name]
+    _origins.clear()
     globals().update(_DEFAULTS | paths)
-    _override(overrides | saved | environment)
-    _make_folders()
+    for name, value in paths.items():
+        _origins[name] = Setting(name, value, "default", f"mode {mode}")
+    _apply(found | saved | environment)
+    if make_folders:
+        _make_folders()
+
+
+def describe() -> list[Setting]:
+    """@return: every setting, by name: its value now, and where that comes from."""
+    return [_described(name, value) for name, value in _current().items()]
 
 
 def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) -> None:
@@ -179,30 +208,27 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
 
     @param path: mostly `settings.ini` in `CONFIG_HOME_DIR`; made if missing, with mode 0600.
     @param changes: new values by the names of the settings.
-    @raise SettingsError: an unknown setting, a value of another type than the default's, or one
+    @raise SettingsError: an unknown setting, a value of another type than the setting, or one
         that would not be read back as it is, or a present file that is not valid; nothing was
         changed.
     @raise OSError: the file cannot be written; nothing was changed.
     """
-    parser = _parse_file(path)
-    if not parser.has_section(_SECTION):
-        parser.add_section(_SECTION)
-    for name, value in changes.items():
-        _check_type(name, value)
-        parser.set(_SECTION, name.lower(), str(value))
-    text = io.StringIO()
-    parser.write(text)
-
-    written = _values(_parse_text(text.getvalue(), str(path)))
-    for name, value in changes.items():
-        if name not in written or written[name] != value:
-            raise SettingsError(f"{name}={value!r} cannot be kept in {_FILE_NAME}: reads otherwise")
     file = Path(path)
-    mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
-    write_durably(file, text.getvalue().encode(), mode)
+    with locked(file.parent):
+        contents = IniFile.read(file)
+        for name, value in changes.items():
+            _check(name, value)
+            contents.set(_SECTION, name.lower(), str(value))
+        text = contents.text()
+        for name, value in changes.items():
+            if not _reads_as(text, name, value):
+                raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
+        _values(IniFile(text, file), _DEFAULTS)
+        mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
+        write_durably(file, text.encode(), mode)
 
 
-def _derived_paths(config_home: str, runtime_home: str) -> dict[str, object]:
+def _derived_paths(config_home: str, runtime_home: str) -> dict[str, str]:
     config, runtime = (home.rstrip("/") + "/" for home in (config_home, runtime_home))
     return {
         "CONFIG_HOME_DIR": config,
@@ -222,7 +248,7 @@ def _derived_paths(config_home: str, runtime_home: str) -> dict[str, object]:
     }
 
 
-def _mode_paths(mode: str) -> dict[str, object]:
+def _mode_paths(mode: str) -> dict[str, str]:
     """All paths of a mode; only `production` leaves the data on the partition of the host."""
     if mode == "local":
         paths = _derived_paths(str(Path.home() / ".paradrop"), "/tmp/.paradrop")  # noqa: S108
@@ -236,73 +262,113 @@ def _mode_paths(mode: str) -> dict[str, object]:
     return paths | {"HOST_DATA_PARTITION": paths["CONFIG_HOME_DIR"]}
 
 
-def _parse_list(slist: Sequence[str]) -> dict[str, object]:
-    parsed = {}
+def _from_list(slist: Sequence[str]) -> dict[str, Setting]:
+    found = {}
     for item in slist:
-        key, colon, value = item.partition(":")
-        if not (colon and key.isidentifier() and key.isupper()):
+        name, colon, text = item.partition(":")
+        if not (colon and name.isidentifier() and name.isupper()):
             raise SettingsError(f"setting {item!r} is not of the form KEY:VALUE")
-        parsed[key] = parseValue(value)
-    return parsed
+        found[name] = _read(name, text, "argument")
+    return found
 
 
-def _parse_text(text: str, path: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(text, path)
-    except configparser.Error as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{path} is not a valid settings file: {reason}") from error
-    return parser
+def _from_file(path: str | os.PathLike[str], known: Container[str]) -> dict[str, Setting]:
+    return _values(IniFile.read(path), known)
 
 
-def _parse_file(path: str | os.PathLike[str]) -> configparser.ConfigParser:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        text = ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
-    return _parse_text(text, str(path))
+def _values(file: IniFile, known: Container[str]) -> dict[str, Setting]:
+    found = {}
+    for option, text, line in file.items(_SECTION):
+        name, where = option.upper(), f"{file.path}, line {line}"
+        if name not in known:
+            raise SettingsError(
+                f"{where}: expected the name of a setting, not {option}{_hint(name)}"
+            )
+        found[name] = _read(name, text, "file", where)
+    return found
 
 
-def _values(parser: configparser.ConfigParser) -> dict[str, object]:
-    if not parser.has_section(_SECTION):
-        return {}
-    section = parser[_SECTION]
+def _from_environment(known: Iterable[str]) -> dict[str, Setting]:
     return {
-        name: parseValue(section[name.lower()])
-        for name in _DEFAULTS
-        if section.get(name.lower()) is not None
+        name: _read(name, os.environ[name], "environment") for name in known if name in os.environ
     }
 
 
-def _read_file(path: str | os.PathLike[str]) -> dict[str, object]:
-    return _values(_parse_file(path))
+def _read(name: str, text: str, source: str, where: str = "") -> Setting:
+    """A setting as it is given; one that was not known before may be of any type."""
+    setting = Setting(name, parseValue(text), source, where)
+    kind = _TYPES.get(name)
+    if kind is not None and not _fits(setting.value, kind):
+        raise SettingsError(
+            f"{where or source}: {name} has to be {_say(kind)}, and {_quote(text)} is not"
+        )
+    return setting
 
 
-def _override(changes: Mapping[str, object]) -> None:
-    if any(home in changes for home in _HOMES):
-        updatePaths(*(str(changes.get(home, globals()[home])) for home in _HOMES))
-    globals().update({name: value for name, value in changes.items() if name not in _HOMES})
+def _check(name: str, value: object) -> None:
+    if name not in _TYPES:
+        raise SettingsError(f"{name} is not a setting{_hint(name)}")
+    if not _fits(value, _TYPES[name]):
+        raise SettingsError(f"{name} has to be {_say(_TYPES[name])}, and {_quote(value)} is not")
 
 
-def _check_type(name: str, value: object) -> None:
-    if name not in _DEFAULTS:
-        raise SettingsError(f"{name} is not a setting")
-    default = _DEFAULTS[name]
-    allowed: tuple[type, ...]
-    if default is None:
-        allowed = (str, type(None))
-    elif isinstance(default, bool):
-        allowed = (bool,)
-    elif isinstance(default, int | float):
-        allowed = (int, float)
-    else:
-        allowed = (str,)
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        names = " or ".join(kind.__name__ for kind in allowed)
-        raise SettingsError(f"{name} is of type {names}, not {type(value).__name__}")
+def _fits(value: object, kind: Any) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _say(kind: Any) -> str:
+    words = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+    return words.get(kind, "text or None")
+
+
+def _quote(value: object) -> str:
+    """What was given, and what it reads as where that is not plain to see."""
+    read = parseValue(value)
+    short = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+    return short if isinstance(read, str) or read is value else f"{short} ({type(read).__name__})"
+
+
+def _hint(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name.upper(), _DEFAULTS, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _reads_as(text: str, name: str, value: object) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    for option, read, _ in IniFile(text, _FILE_NAME).items(_SECTION):
+        if option == name.lower():
+            return bool(parseValue(read) == value)
+    return False
+
+
+def _apply(found: Mapping[str, Setting]) -> None:
+    homes = [name for name in _HOMES if name in found]
+    if homes:
+        updatePaths(
+            *(str(found[home].value if home in found else globals()[home]) for home in _HOMES)
+        )
+        for name, home in _HOME_OF.items():
+            if home in found:
+                where = found[home].where if name == home else f"from {home}"
+                _origins[name] = Setting(name, globals()[name], found[home].source, where)
+    for name, setting in found.items():
+        if name not in _HOMES:
+            globals()[name] = setting.value
+            _origins[name] = setting
+
+
+def _described(name: str, value: object) -> Setting:
+    origin = _origins.get(name) or Setting(name, _DEFAULTS.get(name), "default")
+    if type(origin.value) is type(value) and origin.value == value:
+        return origin
+    return Setting(name, value, "program")
 
 
 def _make_folders() -> None:
@@ -324,3 +390,11 @@ def _current() -> dict[str, object]:
 
 
 _DEFAULTS = _current()
+_HOME_OF = {
+    name: "RUNTIME_HOME_DIR" if path.startswith("runtime/") else "CONFIG_HOME_DIR"
+    for name, path in _derived_paths("config", "runtime").items()
+}
+_TYPES: dict[str, Any] = {
+    name: getattr(sys.modules[__name__], "__annotations__", {}).get(name, type(value))
+    for name, value in _DEFAULTS.items()
+}

@@ -7,6 +7,8 @@ Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wron
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import signal
 import sys
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 from paradrop import __version__
 from paradrop.base import identity, settings
 from paradrop.base.exceptions import ParadropException
+from paradrop.base.lockfile import LOCK_NAME, holder
 from paradrop.base.statefile import StateFile
 from paradrop.daemon import account, pidfile
 
@@ -27,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["provision"]:
             return _provision(_provision_parser().parse_args(words[1:]))
-        return _run(_parser().parse_args(words))
+        options = _parser().parse_args(words)
+        return _show_settings(options) if options.show_settings else _run(options)
     except (ParadropException, OSError) as error:
         print(f"paradropd: {error}", file=sys.stderr)
         return 1
@@ -41,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`paradropd provision --help` says how to give the router its identity by hand.",
     )
     parser.add_argument("--version", action="version", version=f"paradropd {__version__}")
+    parser.add_argument(
+        "--show-settings",
+        action="store_true",
+        help="print each setting and where it comes from, and do nothing",
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
     _add_settings(parser)
     return parser
 
@@ -97,10 +107,13 @@ def _url(text: str, schemes: tuple[str, ...]) -> str:
     return text
 
 
+def _mode(options: argparse.Namespace) -> str:
+    return options.mode or ("production" if Path("/etc/paradrop").is_dir() else "local")
+
+
 def _load_settings(options: argparse.Namespace) -> None:
     """Load the settings, as the user who owns the configuration home."""
-    mode = options.mode or ("production" if Path("/etc/paradrop").is_dir() else "local")
-    settings.loadSettings(mode, options.settings)
+    settings.loadSettings(_mode(options), options.settings)
     account.become_owner(
         Path(settings.CONFIG_HOME_DIR),
         made=[Path(settings.LOG_DIR), Path(settings.KEY_DIR), Path(settings.MISC_DIR)],
@@ -133,7 +146,9 @@ def _provision(options: argparse.Namespace) -> int:
     state.store(state.snapshot(contents), {identity.TOKEN_KEY: token}, provisioning=True)
     pid = pidfile.running(Path(settings.RUNTIME_HOME_DIR))
     if pid is None:
-        print(f"provisioned as {options.pdid}; no daemon runs")
+        other = holder(Path(settings.CONFIG_FILE).parent / LOCK_NAME)
+        note = "no daemon runs" if other is None else f"process {other} has to be told: restart it"
+        print(f"provisioned as {options.pdid}; {note}")
         return 0
     try:
         os.kill(pid, signal.SIGHUP)
@@ -142,6 +157,22 @@ def _provision(options: argparse.Namespace) -> int:
             f"provisioned, but the daemon (pid {pid}) was not told: {error}; restart it"
         ) from error
     print(f"provisioned as {options.pdid}; the daemon (pid {pid}) reconnects")
+    return 0
+
+
+def _show_settings(options: argparse.Namespace) -> int:
+    settings.loadSettings(_mode(options), options.settings, make_folders=False)
+    found = settings.describe()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(setting) for setting in found], indent=2))
+        return 0
+    names, values = (
+        max(map(len, column))
+        for column in zip(*((setting.name, str(setting.value)) for setting in found), strict=True)
+    )
+    for setting in found:
+        origin = f"{setting.source}: {setting.where}" if setting.where else setting.source
+        print(f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}")
     return 0
 
 

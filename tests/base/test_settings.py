@@ -282,9 +282,9 @@ def test_a_value_may_hold_colons_and_percent_signs(tmp_path: Path) -> None:
     assert settings.PDSERVER == "https://host:80/%s"
 
 
-def test_a_file_is_read_by_lower_case_names_and_its_strangers_ignored(tmp_path: Path) -> None:
-    path = ini(tmp_path, portal_server_port=4444, debug_mode="true", loadsettings=1, other="x")
-    path.write_text("[other]\npdserver = x\n" + path.read_text())
+def test_a_file_is_read_by_lower_case_names_in_its_section(tmp_path: Path) -> None:
+    path = ini(tmp_path, portal_server_port=4444, debug_mode="true")
+    path.write_text("[other]\npdserver = x\nstranger = 1\n" + path.read_text())
     settings.load_from_file(path)
     assert settings.PORTAL_SERVER_PORT == 4444
     assert settings.DEBUG_MODE is True
@@ -421,6 +421,10 @@ def test_what_cannot_be_kept_is_refused_and_changes_nothing(
 def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "settings.ini"
     path.write_text("nonsense")
-    with pytest.raises(SettingsError, match="not a valid settings file"):
+    with pytest.raises(SettingsError, match="line 1"):
         settings.save_to_file(path, {"DEBUG_MODE": True})
     assert path.read_text() == "nonsense"
+    path.write_text("[base]\nstranger = 1\n")
+    with pytest.raises(SettingsError, match="stranger"):
+        settings.save_to_file(path, {"DEBUG_MODE": True})
+    assert path.read_text() == "[base]\nstranger = 1\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import paradrop
+from paradrop.base.lockfile import LockFile
 
 WORDS = ["provision", "--pdid", "r1", "--router", "wss://r/ws", "--token-file"]
 
@@ -89,6 +91,57 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     (line,) = done.stderr.splitlines()
     assert line.startswith("paradropd: ")
     assert told in line
+
+
+def test_show_settings_says_what_comes_from_where_and_makes_nothing(daemon: Any) -> None:
+    (daemon.home / "settings.ini").write_text("[base]\nlocal_domain = here\n")
+    done = daemon.run("--show-settings", "PORTAL_SERVER_PORT:81")
+    assert done.returncode == 0, done.stderr
+    found = {line.split()[0]: line.split(maxsplit=2)[1:] for line in done.stdout.splitlines()}
+    assert found["LOCAL_DOMAIN"] == ["here", f"file: {daemon.home}/settings.ini, line 2"]
+    assert found["PORTAL_SERVER_PORT"] == ["81", "argument"]
+    assert found["LOG_DIR"] == [f"{daemon.home}/logs/", "environment: from CONFIG_HOME_DIR"]
+    assert found["DEBUG_MODE"] == ["False", "default"]
+    assert [path.name for path in daemon.home.iterdir()] == ["settings.ini"]
+    assert not daemon.runtime.exists()
+
+
+def test_show_settings_as_json(daemon: Any) -> None:
+    done = daemon.run("--show-settings", "--json", "PORTAL_SERVER_PORT:81")
+    found = {setting.pop("name"): setting for setting in json.loads(done.stdout)}
+    assert found["PORTAL_SERVER_PORT"] == {"value": 81, "source": "argument", "where": ""}
+    assert found["WAMP_CA_FILE"]["value"] is None
+
+
+def test_a_wrong_setting_is_one_line_with_its_place(daemon: Any) -> None:
+    (daemon.home / "settings.ini").write_text("[base]\nheartbeat_interval = often\n")
+    for words in ([], ["--show-settings"], [*WORDS, "-"]):
+        done = daemon.run(*words, input="secret")
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"paradropd: {daemon.home}/settings.ini, line 2: HEARTBEAT_INTERVAL has to be a "
+            "number, and 'often' is not\n"
+        )
+
+
+def test_provision_keeps_a_damaged_state_aside_and_leaves_a_later_one(daemon: Any) -> None:
+    (daemon.home / "config").write_text("damaged: [")
+    done = daemon.run(*WORDS, "-", input="secret")
+    (kept,) = daemon.home.glob("config.invalid-*")
+    assert kept.read_text() == "damaged: ["
+    assert str(kept) in done.stderr
+    assert daemon.state["pdid"] == "r1"
+    (daemon.home / "config").write_text("version: 2\n")
+    done = daemon.run(*WORDS, "-", input="secret")
+    assert done.returncode == 1
+    assert "version 2" in done.stderr
+    assert daemon.state == {"version": 2}
+
+
+def test_provision_says_whose_state_it_has_changed(daemon: Any) -> None:
+    with LockFile(daemon.home / "paradrop.lock"):
+        done = daemon.run(*WORDS, "-", input="secret")
+    assert done.stdout == f"provisioned as r1; process {os.getpid()} has to be told: restart it\n"
 
 
 def test_a_pid_file_that_nobody_holds_is_no_daemon(daemon: Any) -> None:

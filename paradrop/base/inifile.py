@@ -1,0 +1,94 @@
+"""An INI file whose every error names the file and the line."""
+
+from __future__ import annotations
+
+import bisect
+import configparser
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from paradrop.base.exceptions import SettingsError
+
+
+class IniFile:
+    """
+    What an INI file says. Names are in lower case, values are text.
+
+    @param path: of the file, for errors.
+    @raise SettingsError: the text is no INI file.
+    """
+
+    def __init__(self, text: str, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self._lines = text.split("\n")
+        try:
+            self._parser = _parse(text)
+        except configparser.Error as error:
+            line, expected = _fault(error)
+            raise SettingsError(f"{path}, line {line}: {expected}") from error
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> IniFile:
+        """
+        Read a file; one that does not exist says nothing.
+
+        @raise SettingsError: it cannot be read, or is no INI file.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError:
+            data = b""
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise SettingsError(f"{path}, line {line}: expected text in UTF-8") from error
+        return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
+
+    def items(self, section: str) -> Iterator[tuple[str, str, int]]:
+        """@return: name, value and line of each option in a section."""
+        if self._parser.has_section(section):
+            for name, value in self._parser.items(section):
+                yield name, value, self._line(section, name)
+
+    def set(self, section: str, name: str, value: str) -> None:
+        """Change or add an option."""
+        if not self._parser.has_section(section):
+            self._parser.add_section(section)
+        self._parser.set(section, name, value)
+
+    def text(self) -> str:
+        """All of it, as a file has it; without comments."""
+        text = io.StringIO()
+        self._parser.write(text)
+        return text.getvalue()
+
+    def _line(self, section: str, name: str) -> int:
+        """The first line that, with those before it, says the option."""
+        return 1 + bisect.bisect_left(
+            range(len(self._lines)),
+            True,
+            key=lambda last: _parse("\n".join(self._lines[: last + 1])).has_option(section, name),
+        )
+
+
+def _parse(text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    return parser
+
+
+def _fault(error: configparser.Error) -> tuple[int | None, str]:
+    """Where it is, and what was expected there."""
+    if isinstance(error, configparser.DuplicateOptionError):
+        return error.lineno, f"expected {error.option} once, and this is the second time"
+    if isinstance(error, configparser.DuplicateSectionError):
+        return error.lineno, f"expected [{error.section}] once, and this is the second time"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return error.lineno, "expected the name of a section first, as [base]"
+    assert isinstance(error, configparser.ParsingError)
+    return error.errors[0][0], "expected `name = value`"
