@@ -28,7 +28,7 @@ from paradrop.base.cxbr import BaseSession
 from paradrop.base.output import out
 
 PDID = "bench"
-ROUNDS = 15
+ROUNDS = 9
 CALLS = 400
 IN_FLIGHT = 32
 PAYLOAD = {"uptime": 12345.678, "sessions": 3, "name": "a router", "load": [0.1, 0.2, 0.3]}

@@ -105,7 +105,7 @@ def _listener(
             "/": {"type": "json", "value": {"realm": REALM}},
             PATH.lstrip("/"): {
                 "type": "websocket",
-                "serializers": ["msgpack", "json"],
+                "serializers": ["msgpack", "cbor", "json"],
                 "auth": {
                     "wampcra": {
                         "type": "function",
