@@ -108,7 +108,7 @@ def jsonPretty(j: Any) -> str:
 class dict2obj:
     """An object whose attributes are the items of a dict, and the keyword arguments."""
 
-    def __init__(self, aDict: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, /, aDict: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         self.__dict__.update(aDict or {}, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

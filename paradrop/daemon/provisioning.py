@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from paradrop.base import identity, settings
 from paradrop.base.cxbr import BaseSession
 from paradrop.base.exceptions import ParadropException
+from paradrop.base.output import out
 from paradrop.daemon.session import sign
 
 FILE_NAME = "provision.yaml"
@@ -46,26 +46,27 @@ def read_batch() -> Batch | None:
     """
     path = Path(settings.CONFIG_HOME_DIR) / FILE_NAME
     try:
-        contents = yaml.safe_load(path.read_bytes())
+        contents = identity.parse_yaml(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise ParadropException(f"{path} cannot be read: {error}") from error
     found = contents if isinstance(contents, dict) else {}
     server, batch, key = (found.get(name) for name in ("server", "batch", "key"))
     if not (server and batch and key):
         raise ParadropException(f"{path} does not say all of server, batch and key")
+    out.conceal(str(key))
     return Batch(str(server), str(batch), str(key))
 
 
 def nonce() -> str:
     """The same for every attempt, so that an answer that got lost does not cost an identity."""
     kept = identity.read_key(NONCE_KEY)
-    if isinstance(kept, str) and kept:
-        return kept
-    made = secrets.token_hex(16)
-    identity.write_key(made, NONCE_KEY)
-    return made
+    if not (isinstance(kept, str) and kept):
+        kept = secrets.token_hex(16)
+        identity.write_key(kept, NONCE_KEY)
+    out.conceal(kept)
+    return kept
 
 
 def request(batch: Batch) -> Deferred[Identity]:
@@ -113,4 +114,5 @@ def check(answer: Any) -> Identity:
         raise ParadropException(f"the server's answer has no usable router: {router!r}")
     if not (isinstance(token, str) and token):
         raise ParadropException("the server's answer has no token")
+    out.conceal(token)
     return Identity(pdid, router, token)

@@ -3,6 +3,8 @@
 import json
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,11 @@ json_values = st.recursive(
     max_leaves=20,
 )
 any_text = st.text(st.characters())  # surrogates that stand alone as well
+with_bytes = st.recursive(
+    st.none() | st.integers() | st.text() | st.text().map(str.encode) | st.just(b"null"),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.text().map(str.encode), inner),
+    max_leaves=20,
+)
 
 
 @given(json_values, st.sampled_from([" ", "", "/", "%", "ü"]))
@@ -62,6 +69,28 @@ def test_bytes_become_text_at_every_depth_and_null_becomes_none() -> None:
     }
 
 
+@given(with_bytes)
+def test_no_bytes_and_no_null_are_left(value: object) -> None:
+    converted = pdutils.convertUnicode(value)
+    assert not holds(converted, lambda inner: isinstance(inner, bytes) or inner == "null")
+    assert pdutils.convertUnicode(converted) == converted
+
+
+def holds(value: object, wanted: Callable[[object], bool]) -> bool:
+    """Whether a value, or one within it, is as wanted."""
+    if isinstance(value, dict):
+        return any(holds(inner, wanted) for pair in value.items() for inner in pair)
+    if isinstance(value, list):
+        return any(holds(inner, wanted) for inner in value)
+    return wanted(value)
+
+
+@given(json_values)
+def test_what_has_neither_stays_as_it_is(value: object) -> None:
+    if not holds(value, lambda inner: inner == "null"):
+        assert pdutils.convertUnicode(value) == value
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -87,6 +116,18 @@ def test_a_duration_loses_no_second(seconds: int) -> None:
     assert sum(int(count) * units[unit] for count, unit in parts) == seconds
 
 
+@given(st.floats(allow_nan=False, allow_infinity=False, max_value=1e12))
+def test_a_duration_drops_what_is_less_than_a_second(seconds: float) -> None:
+    assert pdutils.timedur(seconds) == pdutils.timedur(max(0, int(seconds)))
+
+
+@given(st.floats(0, 2**31))
+def test_any_time_has_its_text(moment: float) -> None:
+    parsed = time.mktime(time.strptime(pdutils.timestr(moment)))
+    assert parsed == int(moment) or abs(parsed - moment) <= 7200  # an hour that there is twice
+    assert pdutils.timestr(moment).startswith(pdutils.stimestr(moment)[:3])
+
+
 def test_times_are_seconds_since_the_epoch_and_local_text() -> None:
     before = time.time()
     assert before <= pdutils.timeflt() <= time.time()
@@ -104,6 +145,7 @@ def test_dict2obj_makes_attributes_of_both_forms() -> None:
     assert (made.a, made.b) == (1, 2)
     assert source == {"a": 1}
     assert pdutils.dict2obj(c=3).c == 3
+    assert vars(pdutils.dict2obj(**{"self": 4})) == {"self": 4}
     assert not hasattr(made, "missing")
 
 
@@ -132,6 +174,45 @@ def test_check_gives_the_reason_or_none(
     packet: object, arguments: tuple[object, ...], values: dict[str, object], reason: str | None
 ) -> None:
     assert pdutils.check(packet, *arguments, **values) == reason  # type: ignore[arg-type]
+
+
+@given(json_values)
+def test_anything_is_what_it_is(value: Any) -> None:
+    """By its own type, its own keys, its own values and their types; and nothing else."""
+    assert pdutils.check(value, type(value)) is None
+    assert pdutils.check(value, set) == f"expected {set}"
+    if not isinstance(value, dict):
+        return
+    assert pdutils.check(value, dict, value.keys(), valMatches=value) is None
+    types = {key: type(inner) for key, inner in value.items()}
+    assert pdutils.check(value, dict, valMatches=types) is None
+    for key in value:
+        assert key in str(pdutils.check({**value, key: object()}, dict, valMatches=types))
+        rest = {name: inner for name, inner in value.items() if name != key}
+        assert pdutils.check(rest, dict, [key]) == f'missing, "{key}"'
+        assert pdutils.check(rest, dict, valMatches=types) == f'key missing "{key}"'
+
+
+@given(json_values, st.lists(st.text(), min_size=1))
+def test_explode_takes_anything(packet: Any, names: list[str]) -> None:
+    found = pdutils.explode(packet, *names)
+    assert len(found) == len(names)
+    if isinstance(packet, dict):
+        assert pdutils.explode(packet, *packet, "no such") == (
+            *packet.values(),
+            packet.get("no such"),
+        )
+
+
+@given(
+    st.dictionaries(st.text(), json_values),
+    st.dictionaries(st.from_regex(r"[a-z]+\Z"), json_values),
+)
+def test_dict2obj_has_all_and_the_keywords_win(
+    given_dict: dict[str, Any], keywords: dict[str, Any]
+) -> None:
+    made = pdutils.dict2obj(given_dict, **keywords)
+    assert vars(made) == given_dict | keywords
 
 
 def test_explode_gives_a_tuple_with_none_for_what_is_missing() -> None:

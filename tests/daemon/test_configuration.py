@@ -1,0 +1,63 @@
+"""The settings as the operator changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from paradrop.base import settings
+from paradrop.base.exceptions import SettingsError
+from paradrop.daemon import configuration
+
+NAMES = ["PORTAL_SERVER_PORT", "HEARTBEAT_INTERVAL", "LOCAL_DOMAIN", "WAMP_CA_FILE", "DEBUG_MODE"]
+same_folder = profile(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner)
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
+    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
+    settings.loadSettings("unittest")
+    yield tmp_path / "etc"
+    monkeypatch.undo()
+    settings.loadSettings("production", make_folders=False)
+
+
+@same_folder
+@given(anything | st.dictionaries(st.sampled_from([*NAMES, "NO_SUCH"]), anything))
+def test_a_change_is_kept_and_used_or_refused_as_a_whole(changes: Any) -> None:
+    before = configuration.current()
+    try:
+        configuration.change(changes)
+    except SettingsError:
+        assert configuration.current() == before
+        return
+    expected = before | dict(changes)
+    assert configuration.current() == expected
+    settings.loadSettings("unittest")
+    assert configuration.current() == expected
+
+
+def test_what_is_no_mapping_is_refused() -> None:
+    with pytest.raises(SettingsError, match="mapping"):
+        configuration.change([("DEBUG_MODE", True)])  # type: ignore[arg-type]
+
+
+def test_a_file_that_cannot_be_written_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(settings, "write_durably", full)
+    with pytest.raises(SettingsError, match=rf"{home}/settings.ini cannot be written: .*No space"):
+        configuration.change({"DEBUG_MODE": True})
+    assert settings.DEBUG_MODE is False
