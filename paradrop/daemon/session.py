@@ -8,7 +8,6 @@ from typing import Any, NoReturn, Protocol
 
 from autobahn.wamp import auth
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import RegisterOptions
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
@@ -63,14 +62,12 @@ class RouterSession(BaseSession):
 
     @inlineCallbacks
     def onJoin(self, details: Any) -> Generator[Deferred[Any], Any, None]:
-        # A session of ours that the router still believes in must not keep the procedures.
-        takeover = RegisterOptions(force_reregister=True)
-        yield self.register(self.logs, "org.paradrop.logs", takeover)
-        yield self.register(self.configure, "org.paradrop.config", takeover)
+        yield self.register(self.logs, "org.paradrop.logs")
+        yield self.register(self.configure, "org.paradrop.config")
         yield self.subscribe(self.onUpdatesPending, "org.paradrop.updatesPending")
         self._life.sessions += 1
         # The last thing to be had, so that a router that answers it is ready.
-        yield self.register(self.status, "org.paradrop.status", takeover)
+        yield self.register(self.status, "org.paradrop.status")
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.start(_interval()).addErrback(
@@ -108,7 +105,7 @@ class RouterSession(BaseSession):
             "pdid": self.pdid,
             "uptime": self._uptime(),
             "sessions": self._life.sessions,
-            "wamp_state": self.client.state if self.client is not None else "ready",
+            "wamp_state": str(self.client.state) if self.client is not None else "ready",
             "session": self._session_id,
         }
 
