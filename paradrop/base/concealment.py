@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from paradrop.base.logfile import Record, text
+from paradrop.base.logline import Record, text
 
 SHORTEST = 6
 """Characters below which a secret is not concealed: it would be found in harmless text as well."""
@@ -105,5 +105,6 @@ def _forms(secret: str | bytes) -> set[str]:
         if len(part) >= SHORTEST:
             encoded = part.encode(errors="surrogatepass")
             quoted = (repr(part), ascii(part), json.dumps(part), repr(encoded).removeprefix("b"))
-            forms.update((part, quote(encoded, safe=""), *(form[1:-1] for form in quoted)))
+            forms.update((part, quote(encoded), quote(encoded, safe="")))
+            forms.update(form[1:-1] for form in quoted)
     return forms

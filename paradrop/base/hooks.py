@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from paradrop.base.callsite import parseLogPrefix
-from paradrop.base.logfile import Record
+from paradrop.base.logline import Record
 from paradrop.base.streams import LOG_TYPES, ExceptionOutput, Level, describe
 
 

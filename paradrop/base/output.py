@@ -12,18 +12,17 @@ of the caller, `timestamp` (seconds since the epoch), `pdid`.
 import atexit
 import contextlib
 import os
-import queue
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from paradrop.base.callsite import parseLogPrefix, silentLogPrefix
-from paradrop.base.concealment import Concealment
 from paradrop.base.hooks import Hooks
+from paradrop.base.logdelivery import Delivery, Subscriber
 from paradrop.base.logfile import LOG_NAME, PrintLogThread, Record, read_since, text
+from paradrop.base.logqueue import RecordQueue
 from paradrop.base.redirect import OutputRedirect, write_line
 from paradrop.base.streams import (
     LOG_TYPES,
@@ -33,6 +32,7 @@ from paradrop.base.streams import (
     TwistedException,
     TwistedOutput,
     describe,
+    short_way,
 )
 
 __all__ = [
@@ -62,11 +62,9 @@ END_WAIT = 10.0
 """Seconds that `endLogging` waits for a disk that does not answer."""
 
 Stream = Callable[..., Record | None]
-Subscriber = Callable[[Record], object]
 
 _ALWAYS_SHOWN = frozenset(level.value for level in (Level.ERR, Level.SECURITY, Level.FATAL))
 _RESET = "\033[0m"
-_PLACELESS: Record = {"extra": {}, "package": "unknown", "module": "unknown", "line": "??"}
 
 
 class Output:
@@ -100,19 +98,13 @@ class Output:
     twistedErr: Stream
 
     def __init__(self, **kwargs: Stream) -> None:
-        self.pdid = "UNSET"  # who we are, as it stands in every record; the nexus assigns it
         self.outputMappings: dict[str, Any] = {}
         self.logpath: Path | None = None
-        self.queue: queue.Queue[Record | None] | None = None
         self.printer: PrintLogThread | None = None
-        self.printLogs = True
+        self._delivery = Delivery(self._show, self._report, _ALWAYS_SHOWN)
         self.stealIo = False
         self.redirectOut = self._redirect(sys.stdout, Level.VERBOSE)
         self.redirectErr = self._redirect(sys.stderr, Level.WARN)
-        self._dropped = 0
-        self._concealment = Concealment()
-        self._subscribers: tuple[Subscriber, ...] = ()
-        self._publishing = threading.local()
         self._lock = threading.RLock()  # of starting and ending
         self._hooks = Hooks(self.handlePrint, self._twisted_event)
         for name, stream in kwargs.items():
@@ -123,6 +115,25 @@ class Output:
             self._add(name, value)
         else:
             object.__setattr__(self, name, value)
+
+    @property
+    def pdid(self) -> str:
+        """Who we are, as it stands in every record; the nexus assigns it."""
+        return self._delivery.pdid
+
+    @pdid.setter
+    def pdid(self, pdid: str) -> None:
+        self._delivery.identify(pdid)
+
+    @property
+    def queue(self) -> RecordQueue | None:
+        """The records that wait for the file; None while there is no file."""
+        return self._delivery.queue
+
+    @property
+    def printLogs(self) -> bool:
+        """Whether records that are no errors are shown on the console."""
+        return self._delivery.show_all
 
     def __getattr__(self, name: str) -> Stream:
         if name.startswith("_") or "outputMappings" not in self.__dict__:
@@ -164,8 +175,7 @@ class Output:
         with self._lock:
             self._hooks.remove()
             self.stealStdio(False)
-            self._report_dropped(wait=True)
-            printer, self.queue, self.printer = self.printer, None, None
+            printer, self.printer, self._delivery.queue = self.printer, None, None
             atexit.unregister(self.endLogging)
         if printer is not None:
             printer.stop()
@@ -181,11 +191,8 @@ class Output:
         @param timeout: seconds.
         @return: whether they are (as they are, without a file).
         """
-        waiting = self.queue
-        if waiting is None:
-            return True
-        with waiting.all_tasks_done:
-            return waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, timeout)
+        printer = self.printer
+        return printer is None or printer.flush(timeout)
 
     def handlePrint(self, logDict: Record | None) -> None:
         """
@@ -193,20 +200,8 @@ class Output:
 
         @param logDict: the record, with at least `message` and `type`; None is dropped.
         """
-        if logDict is None:
-            return
-        if "timestamp" not in logDict:
-            logDict = {**_PLACELESS, "timestamp": time.time(), **logDict}
-        if logDict.get("pdid", "UNSET") == "UNSET":
-            logDict["pdid"] = self.pdid
-        if self._concealment.active:
-            logDict.update(self._concealment.record(logDict))
-        if self.queue is not None:
-            self._enqueue(logDict)
-        if self.printLogs or logDict.get("type") in _ALWAYS_SHOWN:
-            self._show(logDict)
-        if self._subscribers or "smokesignal" in sys.modules:
-            self._publish(logDict)
+        if logDict is not None:
+            self._delivery.take(logDict)
 
     def messageToString(self, message: Record) -> str:
         """
@@ -255,7 +250,7 @@ class Output:
 
         @param value: the secret; shorter than 6 characters, it is ignored.
         """
-        self._concealment.add(value)
+        self._delivery.concealment.add(value)
 
     def subscribe(self, callback: Subscriber) -> None:
         """
@@ -264,11 +259,12 @@ class Output:
 
         The signal `logs` of the package smokesignal, where a caller uses that, is sent as well.
         """
-        self._subscribers = (*self._subscribers, callback)
+        self._delivery.subscribers = (*self._delivery.subscribers, callback)
 
     def unsubscribe(self, callback: Subscriber) -> None:
         """End what `subscribe` began. Unknown callbacks are ignored."""
-        self._subscribers = tuple(known for known in self._subscribers if known != callback)
+        known = self._delivery.subscribers
+        self._delivery.subscribers = tuple(one for one in known if one != callback)
 
     def stealStdio(self, newStatus: bool) -> None:
         """
@@ -293,7 +289,7 @@ class Output:
         """
         @param newStatus: whether records that are no errors are shown on the console.
         """
-        self.printLogs = newStatus
+        self._delivery.show_all = newStatus
 
     def _redirect(self, stream: Any, level: Level) -> OutputRedirect:
         return OutputRedirect(stream, self.handlePrint, LOG_TYPES[level])
@@ -309,18 +305,20 @@ class Output:
             return record
 
         self.outputMappings[name] = stream
+        if type(stream) is BaseOutput and type(self).handlePrint is Output.handlePrint:
+            log = short_way(stream, self._delivery, log)
         object.__setattr__(self, name, log)
 
     def _open_file(self, folder: Path) -> None:
-        waiting: queue.Queue[Record | None] = queue.Queue(QUEUE_LIMIT)
+        waiting = RecordQueue(QUEUE_LIMIT, QUEUE_WAIT)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            printer = PrintLogThread(folder, waiting, LOG_NAME, self._trouble)
+            printer = PrintLogThread(folder, waiting, LOG_NAME, self._trouble, self._lost)
         except OSError as error:
             self._trouble(f"log folder {folder} cannot be used: {error}")
             return
         printer.start()
-        self.queue, self.printer = waiting, printer
+        self.printer, self._delivery.queue = printer, waiting
 
     def _read(self, target: float, purge: bool) -> Iterator[Record]:
         if self.logpath is None:
@@ -329,31 +327,15 @@ class Output:
         self.flush(QUEUE_WAIT)
         return read_since(self.logpath, target, purge)
 
-    def _enqueue(self, record: Record) -> None:
-        waiting = self.queue
-        if waiting is None:
-            return
-        if self._dropped:
-            self._report_dropped(wait=False)
-        try:
-            if self._dropped or threading.current_thread() is self.printer:
-                waiting.put_nowait(record)
-            else:
-                waiting.put(record, timeout=QUEUE_WAIT)
-        except queue.Full:
-            self._dropped += 1
-
-    def _report_dropped(self, wait: bool) -> None:
-        waiting, dropped = self.queue, self._dropped
-        if waiting is None or not dropped:
-            return
+    def _lost(self, count: int, failed: bool) -> Record:
+        """The record of what the file could not take."""
+        why = "could not be written" if failed else "is too slow"
         stream = BaseOutput(LOG_TYPES[Level.WARN])
-        message = f"{dropped} records were dropped: the log file is too slow"
-        record = stream.record(message, silentLogPrefix(1), {"event": "log.dropped", "n": dropped})
+        extra = {"event": "log.dropped", "n": count}
+        message = f"{count} records were dropped: the log file {why}"
+        record = stream.record(message, silentLogPrefix(1), extra)
         record["pdid"] = self.pdid
-        with contextlib.suppress(queue.Full):
-            waiting.put(record, block=wait, timeout=QUEUE_WAIT)
-            self._dropped -= dropped
+        return record
 
     def _console(self) -> Any:
         return self.redirectOut.trueOut if self.stealIo else sys.stdout
@@ -373,30 +355,14 @@ class Output:
         self._say(stream.formatOutput(record))
 
     def _say(self, line: str) -> None:
-        write_line(self._console(), self._concealment.text(line))
+        write_line(self._console(), self._delivery.concealment.text(line))
 
     def _twisted_event(self, event: dict[str, Any]) -> None:
         self.twisted(event)
         self.twistedErr(event)
 
-    def _publish(self, record: Record) -> None:
-        if getattr(self._publishing, "active", False):
-            return
-        self._publishing.active = True
-        try:
-            for callback in self._subscribers:
-                self._call(callback, record)
-            signals = sys.modules.get("smokesignal")
-            if signals is not None:
-                self._call(lambda record: signals.emit("logs", record), record)
-        finally:
-            self._publishing.active = False
-
-    def _call(self, callback: Subscriber, record: Record) -> None:
-        try:
-            callback(record)
-        except Exception as error:
-            self.exception(error)
+    def _report(self, error: Exception) -> None:
+        self.exception(error)
 
 
 def _color_of(record: Record) -> str:

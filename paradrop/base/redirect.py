@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from paradrop.base.callsite import silentLogPrefix
-from paradrop.base.logfile import Record
+from paradrop.base.logline import Record
 
 LINE_LIMIT = 65536
 """Characters of a line without an end, after which it becomes a record as it is."""

@@ -3,13 +3,15 @@
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
+from types import FrameType
 from typing import Any, ClassVar
 
 from paradrop.base import pdutils
-from paradrop.base.callsite import Site, parseLogPrefix, silentLogPrefix
-from paradrop.base.logfile import Record, text
+from paradrop.base.callsite import Site, is_own, parseLogPrefix, silentLogPrefix, site_of
+from paradrop.base.logdelivery import Delivery
+from paradrop.base.logline import Record, pieces_of, text
 
 
 class Level(Enum):
@@ -76,6 +78,7 @@ class BaseOutput:
         return self.record(text(args).rstrip("\n"), site, {**(extra or {}), **extras})
 
     def record(self, message: str, site: Site, extra: dict[str, Any]) -> Record:
+        """Make a record of what has a place of its own."""
         package, module, line = site
         return {
             "message": message,
@@ -98,6 +101,71 @@ class BaseOutput:
         when = pdutils.stimestr(logDict.get("timestamp"))
         message = text(logDict.get("message", ""))
         return f"PARADROP {self.type['glyph']} [{package}.{module}#{line} @ {when}] {message}"
+
+
+def short_way(
+    stream: BaseOutput, delivery: Delivery, long_way: Callable[..., Record | None]
+) -> Callable[..., Record | None]:
+    """
+    A function that does what a call of a plain stream, and the delivery of its record, do.
+
+    What a line of code logs differs little from call to call. The rest is prepared when it is first
+    run: the record as a template, and the pieces of its line in the file.
+
+    @param long_way: what to call instead where the call is an unusual one.
+    """
+    kind = stream.type["name"]
+
+    def log(*args: Any, **kwargs: Any) -> Record | None:
+        # All in one function: this is what every record costs its caller.
+        frame = sys._getframe(1)
+        try:
+            (message,) = args
+            message = str.rstrip(message, "\n")
+            template, pieces, _ = delivery.prepared[id(frame.f_code), frame.f_lasti, kind]
+        except (KeyError, TypeError, ValueError):  # a new line of code, no text, not one argument
+            _prepare(kind, frame, delivery)
+            return long_way(*args, **kwargs)
+        record = template.copy()
+        record["message"] = message
+        record["extra"] = kwargs
+        record["timestamp"] = time.time()
+        if kwargs:
+            if not _UNUSUAL.isdisjoint(kwargs):
+                return long_way(*args, **kwargs)
+            extra = kwargs.pop("extra", None)
+            if extra:
+                record["extra"] = {**extra, **kwargs}
+        delivery.pass_on(record, (record, pieces))
+        return record
+
+    return log
+
+
+def _prepare(kind: int, frame: FrameType, delivery: Delivery) -> None:
+    code = frame.f_code
+    if is_own(code):  # somebody else called that
+        return
+    package, module, line = site_of(frame)
+    template: Record = {
+        "message": "",
+        "type": kind,
+        "extra": {},
+        "package": package,
+        "module": module,
+        "timestamp": 0.0,
+        "pdid": delivery.pdid,
+        "line": line,
+    }
+    known = delivery.prepared
+    if len(known) >= _PREPARED_LIMIT:
+        known.clear()
+    # While its code is held, no other code has its id.
+    known[id(code), frame.f_lasti, kind] = (template, pieces_of(template), code)
+
+
+_UNUSUAL = frozenset(("args", "logPrefixLevel"))
+_PREPARED_LIMIT = 4096  # code that is made at run time has no end of lines
 
 
 class ExceptionOutput(BaseOutput):

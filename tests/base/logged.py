@@ -19,7 +19,7 @@ def logging_ended() -> Iterator[None]:
     out.logToConsole(True)
     out.logpath = None
     out.pdid = "UNSET"
-    out._subscribers = ()
+    out._delivery.subscribers = ()
     assert (sys.excepthook, threading.excepthook) == hooks
     assert "PrintLogThread" not in [thread.name for thread in threading.enumerate()]
 

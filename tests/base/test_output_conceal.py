@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     out.startLogging(tmp_path, printToConsole=True)
     out.conceal(SECRET)
     yield tmp_path
-    out._concealment = Concealment()
+    out._delivery.concealment = Concealment()
 
 
 def test_a_secret_is_in_no_record_whatever_stream_it_comes_through(

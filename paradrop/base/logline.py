@@ -1,0 +1,206 @@
+"""One log record as one line of JSON: written, and read back."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date
+from json import encoder as _json
+from typing import IO, Any
+
+Record = dict[str, Any]
+"""One log record; see `paradrop.base.output` for its keys."""
+
+Pieces = tuple[str, str, str]
+"""What stands in a line between message, extra and timestamp, and after them."""
+
+Waiting = Record | tuple[Record, Pieces]
+"""A record on its way to the file, as it is, or with the pieces of its line."""
+
+LINE_LIMIT = 16 * 1024 * 1024
+"""Bytes of a line; what is longer, as damage may be, is passed over without being held."""
+
+_quote = _json.encode_basestring_ascii
+
+# At most one of each key is ours; `extra` may hold others of that name.
+_TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*(-?[0-9][0-9.eE+-]*)')
+
+
+def text(value: object) -> str:
+    """`str(value)`, whatever its class does."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__} that has no text>"
+
+
+def encode(record: Record) -> bytes:
+    """
+    One line of JSON, in ASCII. What JSON cannot hold becomes text; a record is never lost for it.
+    """
+    return _line_of(record).encode("ascii")
+
+
+def pieces_of(record: Record) -> Pieces:
+    """What the lines of all records of one line of code have in common."""
+    kind, package, module, pdid, line = (
+        _encode(record[key]) for key in ("type", "package", "module", "pdid", "line")
+    )
+    return (
+        f',"type":{kind},"extra":',
+        f',"package":{package},"module":{module},"timestamp":',
+        f',"pdid":{pdid},"line":{line}}}\n',
+    )
+
+
+def lines_by_date(waiting: Iterable[object]) -> Iterator[tuple[date, list[str]]]:
+    """
+    The lines of records, as `encode` makes them, in runs of one local date (that of the time zone
+    of now). What is no record is passed over.
+
+    Of each second, the first record is encoded as any object is; those that follow, and have their
+    pieces, four times as fast. The `repr` of the time would take half of that. From 2004 on, seven
+    decimals are as exact: neighbouring floats are 2**-22 apart there, or more.
+    """
+    lines: list[str] = []
+    day = None
+    second = math.inf  # all of it is of that day
+    for item in waiting:
+        if type(item) is tuple:
+            record, (before, between, after) = item
+            try:
+                if 0.0 <= (fraction := record["timestamp"] - second) < 1.0:
+                    extra = record["extra"]
+                    lines.append(
+                        f'{{"message":{_quote(record["message"])}{before}'
+                        f"{_encode(extra) if extra else '{}'}{between}"
+                        f"{second}.{str(int(fraction * 1e7 + 10000000.5))[1:]}{after}"
+                    )
+                    continue
+            except Exception:  # what `encode` knows
+                second = math.inf
+        elif isinstance(item, dict):
+            record = item
+        else:
+            continue
+        stamp = record.get("timestamp")
+        if (other := local_date(stamp)) != day:
+            if day is not None:
+                yield day, lines
+            day, lines = other, []
+        usual = isinstance(stamp, float) and 2**30 <= stamp < 2**33
+        second = int(stamp) if usual else math.inf
+        lines.append(_line_of(record))
+    if day is not None:
+        yield day, lines
+
+
+def local_date(timestamp: Any) -> date:
+    """
+    The local date at a time; at a time that has none (out of range), today.
+
+    @param timestamp: seconds since the epoch.
+    """
+    try:
+        return date.fromtimestamp(timestamp)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return date.today()
+
+
+def parse(stream: IO[bytes], size: float = math.inf) -> Iterator[Record]:
+    """
+    The records in an open log file. A line that is torn or foreign is passed over.
+
+    @param size: bytes to read; what was appended later is left.
+    """
+    return later(stream, -math.inf, size)
+
+
+def later(stream: IO[bytes], target: float, size: float = math.inf) -> Iterator[Record]:
+    """
+    The records later than a time in an open log file, in the order of the file, which need not be
+    that of time: a clock may have been set back.
+
+    Every line is looked at, one at a time; only those that may be later are parsed.
+
+    @param target: seconds since the epoch.
+    @param size: as for `parse`.
+    """
+    for line in _lines(stream, size):
+        if may_be_later(line, target):
+            record = record_of(line)
+            if record is not None and record["timestamp"] > target:
+                yield record
+
+
+def may_be_later(line: bytes, target: float) -> bool:
+    """
+    Whether a line can hold a record later than a time: false only where it surely does not. It is
+    several times as fast as to parse the line.
+    """
+    try:
+        (only,) = _TIMESTAMP.findall(line)
+        return float(only) > target
+    except ValueError:
+        return True
+
+
+def record_of(line: bytes) -> Record | None:
+    """The record in a line; None if that is torn or foreign."""
+    try:
+        record: Record = json.loads(line.strip(b"\0 \t\r\n"))
+        return record if math.isfinite(record["timestamp"]) else None
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+
+
+def _lines(stream: IO[bytes], size: float) -> Iterator[bytes]:
+    begins = True
+    while line := stream.readline(LINE_LIMIT):
+        size -= len(line)
+        if size < 0:
+            return
+        ends = line.endswith(b"\n")
+        if begins and (ends or len(line) < LINE_LIMIT):
+            yield line
+        begins = ends
+
+
+def _line_of(record: Record) -> str:
+    try:
+        return _encode(record) + "\n"
+    except Exception:  # keys that are no text, cycles, NaN, a dict that changes meanwhile
+        return _encode({str(key): _plain(value) for key, value in list(record.items())}) + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {text(key): _scalar(inner) for key, inner in list(value.items())}
+    return _scalar(value)
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else text(value)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else text(value)
+    return value if value is None or isinstance(value, str) else text(value)
+
+
+_encoder = json.JSONEncoder(
+    allow_nan=False, check_circular=False, default=text, separators=(",", ":")
+)
+
+
+def _slow_encode(value: object) -> str:
+    return _encoder.encode(value)
+
+
+def _fast_encoder() -> Any:
+    """What `_encoder.encode` makes anew at each call, made once."""
+    make = _json.c_make_encoder
+    chunks = make(None, text, _quote, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _fast_encoder() if _json.c_make_encoder else _slow_encode
