@@ -164,7 +164,9 @@ class NexusBase:
         """Called after an attribute of `info` was written: saves."""
         if key == "pdid":
             _know_as(self, value)
-        self.save().addErrback(_report_unsaved)
+        saved: Any = self.save()
+        if saved is not None:  # as a subclass may have it
+            saved.addErrback(_report_unsaved)
 
     def save(self) -> Deferred[None]:
         """

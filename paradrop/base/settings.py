@@ -220,8 +220,9 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
             _check(name, value)
             contents.set(_SECTION, name.lower(), str(value))
         text = contents.text()
+        read = {option: kept for option, kept, _ in IniFile(text, file).items(_SECTION)}
         for name, value in changes.items():
-            if not _reads_as(text, name, value):
+            if not _reads_as(read.get(name.lower(), ""), value):
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
         _values(IniFile(text, file), _DEFAULTS)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
@@ -337,15 +338,11 @@ def _hint(name: str) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _reads_as(text: str, name: str, value: object) -> bool:
+def _reads_as(text: str, value: object) -> bool:
     try:
-        text.encode()
+        return bool(parseValue(text.encode().decode()) == value)
     except UnicodeEncodeError:
         return False
-    for option, read, _ in IniFile(text, _FILE_NAME).items(_SECTION):
-        if option == name.lower():
-            return bool(parseValue(read) == value)
-    return False
 
 
 def _apply(found: Mapping[str, Setting]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paradrop.base.durable import sync_folder, write_durably
+from paradrop.base.durable import make_folder, recover, sync_folder, write_durably
 
 
 def mode_of(path: Path) -> int:
@@ -120,3 +120,24 @@ def test_sync_folder_refuses_what_is_not_a_folder(tmp_path: Path) -> None:
     sync_folder(tmp_path)
     with pytest.raises(NotADirectoryError):
         sync_folder(tmp_path / "file")
+
+
+def test_a_folder_is_made_with_those_above_it_and_keeps_its_mode(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b" / "c", 0o700)
+    assert mode_of(tmp_path / "a" / "b" / "c") == 0o700
+    make_folder(tmp_path / "a" / "b" / "c", 0o755)
+    assert mode_of(tmp_path / "a" / "b" / "c") == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
+
+
+def test_a_recovery_does_not_mind_a_folder_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    renames = '[["gone/.~1", "gone/key"], [".~2", "state"]]'
+    (tmp_path / "journal").write_text(f'{{"version": 1, "renames": {renames}}}')
+    (tmp_path / ".~2").write_text("new")
+    (tmp_path / "gone").rmdir()
+    assert recover(tmp_path / "journal") is None
+    assert (tmp_path / "state").read_text() == "new"
+    assert names(tmp_path) == ["state"]

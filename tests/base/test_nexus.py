@@ -8,6 +8,7 @@ import itertools
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +61,11 @@ class TestAttrWrapper:
         assert not hasattr(attributes, "a")
         assert getattr(attributes, "a", 7) == 7
         assert copy.deepcopy(attributes).contents == {}
+
+    def test_shows_what_it_has(self) -> None:
+        attributes = AttrWrapper()
+        attributes.a = 1
+        assert repr(attributes) == "{'a': 1}"
 
     def test_locked_it_cannot_be_written(self) -> None:
         attributes = AttrWrapper()
@@ -140,6 +146,37 @@ class TestState:
         core = made()
         assert not core.provisioned()
         assert core.getKey("apitoken") == "token"
+
+    def test_a_subclass_may_save_in_its_own_way(self, made: Any) -> None:
+        class Mine(NexusBase):
+            def save(self) -> None:  # type: ignore[override]
+                self.saved = True
+
+        core = made(Mine)
+        core.info.more = 1
+        assert core.saved
+
+    def test_goes_where_the_settings_say_now(
+        self, made: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        core = made()
+        core.provision("r1")
+        monkeypatch.setattr(settings, "CONFIG_FILE", str(home / "elsewhere" / "config"))
+        core.save()
+        assert on_disk()["pdid"] == "r1"
+
+    def test_the_functions_of_the_module_write_a_state(self, home: Path) -> None:
+        nexus.createDefaultInfo(home / "config")
+        assert on_disk() == identity.default_info()
+        nexus.writeYaml({"a": [1]}, home / "config")
+        assert on_disk() == {"a": [1]}
+
+    def test_resolveinfo_reads_any_file_for_anybody(self, home: Path) -> None:
+        somebody: Any = SimpleNamespace(info=AttrWrapper())
+        nexus.createDefaultInfo(home / "other")
+        nexus.resolveInfo(somebody, home / "other")
+        assert somebody.info.contents == identity.default_info()
+        assert not (home / "config").exists()
 
     def test_two_damaged_files_of_one_second_are_both_kept(self, made: Any, home: Path) -> None:
         for number in range(2):
@@ -434,6 +471,10 @@ class FakeSession:
 
     def leave(self) -> None:
         type(self).left += 1
+        if self.closing is not None:
+            raise self.closing
+
+    closing: Exception | None = None
 
 
 class TestConnect:
@@ -468,6 +509,35 @@ class TestConnect:
         assert len(ended) == 1
         assert FakeSession.started[0].called
         assert not FakeSession.started[1].called
+
+    def test_a_session_that_does_not_close_well_is_no_obstacle(
+        self, made: Any, reactor: Any, records: Any
+    ) -> None:
+        core = made()
+        core.session = FakeSession()
+        core.session.closing = OSError("broken")
+        reactor(core.disconnect)
+        assert core.session is None
+        assert any("did not close well: broken" in one["message"] for one in records)
+
+    def test_given_up_before_the_old_session_is_closed_it_does_not_start(
+        self, made: Any, reactor: Any
+    ) -> None:
+        from twisted.internet.defer import Deferred
+
+        core = made()
+        closed: Any = Deferred()
+        ended: list[Any] = []
+
+        def go() -> None:
+            core.session = SimpleNamespace(leave=lambda: closed)
+            core.connect(FakeSession).addErrback(ended.append)
+            core.disconnect()
+            closed.callback(None)
+
+        reactor(go)
+        assert FakeSession.started == []
+        assert len(ended) == 1
 
 
 def test_onstart_is_called_once_the_nexus_is_complete(made: Any, reactor: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def read(home: Path, content: bytes) -> None:
 @example(b"version: 1\npdid: x\npdserver: s\nwampRouter: w\nnan: .nan\nsurrogate: '\\uD800'")
 @example(b'version: 1\npdid: x\npdserver: s\nwampRouter: w\nsurrogate: "\\uD800"')
 @example(b"version: 1\npdid: x\npdserver: s\nwampRouter: w\ndeep: " + b"[" * 90 + b"]" * 90)
+@example(b"version: 1\npdid: x\npdserver: s\nwampRouter: w\ndeep: " + b"[" * 350 + b"]" * 350)
 @example(b"1" * 5000)
 def test_any_bytes(home: Path, content: bytes) -> None:
     read(home, content)
@@ -199,6 +201,24 @@ class TestTheFolder:
             patch.setattr("os.fsync", sweep)
             durable.write_durably(home / "file", b"data")
         assert len(seen) == 1
+        assert (home / "file").read_bytes() == b"data"
+
+    def test_may_be_swept_before_a_file_in_it_is_locked(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened, made = os.open, []
+
+        def swept(path: Any, flags: int, *mode: int) -> int:
+            descriptor = opened(path, flags, *mode)
+            if flags & os.O_EXCL and not made:
+                made.append(path)
+                path.unlink()
+            return descriptor
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", swept)
+            durable.write_durably(home / "file", b"data")
+        assert made
         assert (home / "file").read_bytes() == b"data"
 
     def test_that_is_not_there_is_not_swept(self, tmp_path: Path) -> None:
