@@ -1,4 +1,4 @@
-"""Where Python and Twisted report what nobody handled."""
+"""Where Python and Twisted report what nobody handled, and others hand over their logs."""
 
 import sys
 import threading
@@ -13,9 +13,10 @@ from paradrop.base.streams import LOG_TYPES, ExceptionOutput, Level, describe
 
 class Hooks:
     """
-    Takes what nobody handled, and the log of Twisted, between `install` and `remove`.
+    Takes what nobody handled, the log of Twisted, and that of the standard `logging` package,
+    between `install` and `remove`.
 
-    @param on_record: called with the record of an unhandled exception.
+    @param on_record: called with the record of an unhandled exception, or of `logging`.
     @param on_twisted: called with each event of Twisted's log, in the form that observers of
         `twisted.python.log` get.
     """
@@ -28,11 +29,16 @@ class Hooks:
         self._on_record = on_record
         self._on_twisted = on_twisted
         self._observer: Any = None
+        self._standard: Any = None
         self._saved: tuple[Any, Any] | None = None
 
     def install(self) -> None:
         from twisted.logger import LegacyLogObserverWrapper, globalLogBeginner, globalLogPublisher
 
+        from paradrop.base.stdlog import StandardLogHandler
+
+        self._standard = StandardLogHandler(self._on_record)
+        self._standard.install()
         self._saved = (sys.excepthook, threading.excepthook)
         sys.excepthook, threading.excepthook = self._unhandled, self._unhandled_in_thread
         self._observer = LegacyLogObserverWrapper(self._on_twisted)  # type: ignore[arg-type]
@@ -46,6 +52,7 @@ class Hooks:
             return
         from twisted.logger import globalLogPublisher
 
+        self._standard.remove()
         globalLogPublisher.removeObserver(self._observer)
         # Bound methods are equal, not identical, each time they are looked up.
         if sys.excepthook == self._unhandled:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from json import encoder as _json
 from typing import IO, Any
@@ -192,15 +192,12 @@ _encoder = json.JSONEncoder(
 )
 
 
-def _slow_encode(value: object) -> str:
-    return _encoder.encode(value)
-
-
-def _fast_encoder() -> Any:
-    """What `_encoder.encode` makes anew at each call, made once."""
-    make = _json.c_make_encoder
+def _encode_with(make: Any) -> Callable[[object], str]:
+    """What the encoder makes anew for each value, made once, where Python has it in C."""
+    if make is None:
+        return _encoder.encode
     chunks = make(None, text, _quote, None, ":", ",", False, False, False)
     return lambda value: "".join(chunks(value, 0))
 
 
-_encode = _fast_encoder() if _json.c_make_encoder else _slow_encode
+_encode = _encode_with(getattr(_json, "c_make_encoder", None))

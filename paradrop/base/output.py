@@ -106,7 +106,7 @@ class Output:
         self.redirectOut = self._redirect(sys.stdout, Level.VERBOSE)
         self.redirectErr = self._redirect(sys.stderr, Level.WARN)
         self._lock = threading.RLock()  # of starting and ending
-        self._hooks = Hooks(self.handlePrint, self._twisted_event)
+        self._hooks = Hooks(self._handle, self._twisted_event)
         for name, stream in kwargs.items():
             self._add(name, stream)
 
@@ -135,6 +135,10 @@ class Output:
         """Whether records that are no errors are shown on the console."""
         return self._delivery.show_all
 
+    @printLogs.setter
+    def printLogs(self, newStatus: bool) -> None:
+        self._delivery.show_all = newStatus
+
     def __getattr__(self, name: str) -> Stream:
         if name.startswith("_") or "outputMappings" not in self.__dict__:
             raise AttributeError(name)
@@ -149,7 +153,9 @@ class Output:
     ) -> None:
         """
         Begin logging; a logging that was begun before is ended. Unhandled exceptions, of the main
-        and of other threads, and the log of Twisted arrive as records from now on.
+        and of other threads, the log of Twisted, and that of the standard `logging` package (from
+        the level INFO on, unless its root logger has a level of its own) arrive as records from now
+        on.
 
         A log file that cannot be opened is said on the console, and the rest goes on without it.
 
@@ -289,7 +295,7 @@ class Output:
         """
         @param newStatus: whether records that are no errors are shown on the console.
         """
-        self._delivery.show_all = newStatus
+        self.printLogs = newStatus
 
     def _redirect(self, stream: Any, level: Level) -> OutputRedirect:
         return OutputRedirect(stream, self.handlePrint, LOG_TYPES[level])
@@ -300,14 +306,23 @@ class Output:
                 record = stream(*args, **kwargs)
                 self.handlePrint(record)
             except Exception as error:
-                self._say(f"a record was lost: {describe(error)}")
+                self._say_lost(error)
                 return None
             return record
 
         self.outputMappings[name] = stream
         if type(stream) is BaseOutput and type(self).handlePrint is Output.handlePrint:
-            log = short_way(stream, self._delivery, log)
+            log = short_way(stream, self._delivery, log, self._say_lost)
         object.__setattr__(self, name, log)
+
+    def _handle(self, record: Record) -> None:
+        try:
+            self.handlePrint(record)
+        except Exception as error:
+            self._say_lost(error)
+
+    def _say_lost(self, error: Exception) -> None:
+        self._say(f"a record was lost: {describe(error)}")
 
     def _open_file(self, folder: Path) -> None:
         waiting = RecordQueue(QUEUE_LIMIT, QUEUE_WAIT)

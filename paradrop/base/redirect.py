@@ -1,6 +1,7 @@
 """A stand-in for sys.stdout or sys.stderr whose lines become log records."""
 
 import contextlib
+import io
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,18 +21,18 @@ class OutputRedirect:
     A line that is written in pieces is joined, for each thread apart. The true stream stays
     reachable, and everything that is not intercepted (`encoding`, `buffer`, ...) is the true one's.
 
-    @param output: the true stream.
+    @param output: the true stream; None, as `sys.stdout` is where there is none.
     @param contentAppearedCallback: called with each record, in the thread that wrote.
     @param logType: an entry of `paradrop.base.output.LOG_TYPES`.
     """
 
     def __init__(
         self,
-        output: TextIO,
+        output: TextIO | None,
         contentAppearedCallback: Callable[[Record], object],
         logType: dict[str, Any],
     ) -> None:
-        self.trueOut = output
+        self.trueOut: Any = output
         self.callback = contentAppearedCallback
         self.type = logType
         self._partial: dict[int, str] = {}  # by thread
@@ -67,18 +68,29 @@ class OutputRedirect:
         write_line(self.trueOut, str(contents))
 
     def flush(self) -> None:
-        self.trueOut.flush()
+        """Flush the true stream. That it is closed or broken is nothing to who prints records."""
+        with contextlib.suppress(OSError, ValueError):
+            if self.trueOut is not None:
+                self.trueOut.flush()
 
     def isatty(self) -> bool:
         """Never: what is written becomes records, whatever the true stream is."""
         return False
 
     def fileno(self) -> int:
-        return self.trueOut.fileno()
+        """
+        That of the true stream: what is written there becomes no record.
+
+        @raise OSError: it has none.
+        """
+        if self.trueOut is None:
+            raise io.UnsupportedOperation("fileno")
+        number: int = self.trueOut.fileno()
+        return number
 
     @property
     def encoding(self) -> str:
-        return self.trueOut.encoding
+        return getattr(self.trueOut, "encoding", None) or "utf-8"
 
     def readable(self) -> bool:
         return False

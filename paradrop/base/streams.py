@@ -104,7 +104,10 @@ class BaseOutput:
 
 
 def short_way(
-    stream: BaseOutput, delivery: Delivery, long_way: Callable[..., Record | None]
+    stream: BaseOutput,
+    delivery: Delivery,
+    long_way: Callable[..., Record | None],
+    on_error: Callable[[Exception], object],
 ) -> Callable[..., Record | None]:
     """
     A function that does what a call of a plain stream, and the delivery of its record, do.
@@ -113,6 +116,7 @@ def short_way(
     run: the record as a template, and the pieces of its line in the file.
 
     @param long_way: what to call instead where the call is an unusual one.
+    @param on_error: called with what went wrong.
     """
     kind = stream.type["name"]
 
@@ -126,17 +130,21 @@ def short_way(
         except (KeyError, TypeError, ValueError):  # a new line of code, no text, not one argument
             _prepare(kind, frame, delivery)
             return long_way(*args, **kwargs)
-        record = template.copy()
-        record["message"] = message
-        record["extra"] = kwargs
-        record["timestamp"] = time.time()
-        if kwargs:
-            if not _UNUSUAL.isdisjoint(kwargs):
-                return long_way(*args, **kwargs)
-            extra = kwargs.pop("extra", None)
-            if extra:
-                record["extra"] = {**extra, **kwargs}
-        delivery.pass_on(record, (record, pieces))
+        try:
+            record = template.copy()
+            record["message"] = message
+            record["extra"] = kwargs
+            record["timestamp"] = time.time()
+            if kwargs:
+                if not _UNUSUAL.isdisjoint(kwargs):
+                    return long_way(*args, **kwargs)
+                extra = kwargs.pop("extra", None)
+                if extra:
+                    record["extra"] = {**extra, **kwargs}
+            delivery.pass_on(record, (record, pieces))
+        except Exception as error:
+            on_error(error)
+            return None
         return record
 
     return log

@@ -121,3 +121,29 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     for _ in range(100):
         stream.write("x" * 1000)
     assert len(lines) == 1
+
+
+def test_printing_works_where_there_is_no_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    out.startLogging(tmp_path, stealStdio=True)
+    print("into the void", flush=True)
+    out.err("shown nowhere")
+    assert sys.stdout.encoding == "utf-8"
+    assert not sys.stdout.isatty()
+    with pytest.raises(io.UnsupportedOperation):
+        sys.stdout.fileno()
+    out.endLogging()
+    assert sys.stdout is None
+    assert messages(tmp_path) == ["into the void", "shown nowhere"]
+
+
+def test_a_console_that_was_closed_does_not_break_who_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", closed := io.StringIO())
+    out.startLogging(tmp_path, stealStdio=True)
+    closed.close()
+    print("still a record", flush=True)
+    assert messages(tmp_path) == ["still a record"]
