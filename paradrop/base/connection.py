@@ -80,6 +80,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
 
     @ivar reconnect: whether to try again at all; else the first failure fails the Deferred.
     @ivar session: the session that is joined and ready, None while there is none.
+    @ivar newest: the last session that there was, joined or not.
     @ivar handshakes: connections that were made, and on which a WebSocket handshake began.
     @ivar looks: connections that were only tried to see whether the router is back.
     @ivar random: the source of the waits, the system's: clones of a machine must not wait alike.
@@ -108,6 +109,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.reconnect = True
         self.verified = True
         self.session: Any = None
+        self.newest: Any = None
         self.handshakes = 0
         self.looks = 0
         self.random: random.Random = random.SystemRandom()
@@ -323,8 +325,9 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
 
     # What sessions report.
 
-    def opened(self) -> None:
+    def opened(self, session: Any) -> None:
         """The WebSocket is open; a session is about to join."""
+        self.newest = session
         self._states.become(State.JOINING)
 
     def joined(self, session: Any) -> None:

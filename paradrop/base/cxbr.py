@@ -305,7 +305,8 @@ class BaseSession(ApplicationSession):
             )
 
     def _successor(self) -> Any:
-        return self.client.session if self.client is not None else None
+        newest = self.client.newest if self.client is not None else None
+        return newest if newest is not None and newest.is_attached() else None
 
     def _own(self, uri: str | None) -> str | None:
         return uri if uri is None else f"{uri}.{self.pdid}"
@@ -317,7 +318,7 @@ class BaseSession(ApplicationSession):
         factory = getattr(transport, "factory", None)
         if isinstance(factory, BaseClientFactory):
             self.client = factory
-            factory.opened()
+            factory.opened(self)
         self._join, self._challenge = self.onJoin, self.onChallenge
         vars(self).update(onJoin=self._watched_join, onChallenge=self._watched_challenge)
         super().onOpen(transport)
@@ -370,7 +371,9 @@ class BaseSession(ApplicationSession):
             if wanted.kind == "register":
                 options = copy.copy(options) if options is not None else RegisterOptions()
                 options.force_reregister = True
-            yield make(wanted.handler, wanted.uri, options)
+            made = yield make(wanted.handler, wanted.uri, options)
+            if self.client is not None and wanted not in self.client.replay:  # taken back meanwhile
+                yield made.unsubscribe() if wanted.kind == "subscribe" else made.unregister()
 
     def _watched_challenge(self, challenge: Any) -> Deferred[Any]:
         def check(answer: Any) -> Any:
@@ -398,18 +401,17 @@ class BaseSession(ApplicationSession):
                 self.client.refused(msg.reason, msg.message or "", str(self.pdid))
             elif isinstance(msg, wamp.Goodbye) and not self._goodbye_sent:
                 self.client.ended(msg.reason, msg.message or "")
+        over = isinstance(msg, wamp.Abort | wamp.Goodbye)
+        if over:
+            self._is_over()
         super().onMessage(msg)
-        if isinstance(msg, wamp.Abort | wamp.Goodbye) and self._transport is not None:
+        if over and self._transport is not None:
             self._transport.close()
 
     def onClose(self, wasClean: bool) -> None:
         """The transport is closed: whoever waits for a reply hears of it."""
         self._ended = True
-        if self.client is not None:
-            self.client.lost(self)
-        if nexus.core is not None and nexus.core.session is self:
-            nexus.core.session = None
-            nexus.core.wamp_connected = False
+        self._is_over()
         super().onClose(wasClean)
         self._errback_outstanding_requests(TransportLost())  # type: ignore[no-untyped-call]
         if self._ready:
@@ -418,6 +420,14 @@ class BaseSession(ApplicationSession):
                 f"session of {self.pdid} ended: {reason}",
                 extra={"event": "wamp.left", "reason": reason},
             )
+
+    def _is_over(self) -> None:
+        """Nobody is to use it any more."""
+        if self.client is not None:
+            self.client.lost(self)
+        if nexus.core is not None and nexus.core.session is self:
+            nexus.core.session = None
+            nexus.core.wamp_connected = False
 
     def onLeave(self, details: Any) -> None:
         """The session ended; for subclasses. What has to be done then does not depend on it."""

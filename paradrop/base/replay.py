@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,5 +37,8 @@ class Replay:
     def remove(self, matches: Callable[[Wanted], bool]) -> None:
         self._wanted = {key: one for key, one in self._wanted.items() if not matches(one)}
 
-    def __iter__(self) -> Any:
+    def __contains__(self, wanted: Wanted) -> bool:
+        return self._wanted.get(wanted.key) is wanted
+
+    def __iter__(self) -> Iterator[Wanted]:
         return iter(list(self._wanted.values()))

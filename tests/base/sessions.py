@@ -34,7 +34,7 @@ class Device(BaseSession):
         return joined
 
     def onLeave(self, details: Any) -> None:
-        pass
+        self.extra.get("left", lambda: None)()
 
     def onDisconnect(self) -> None:
         pass

@@ -45,7 +45,7 @@ class Connector:
         """A session joins."""
         self.state = "connected"
         self.client._reached = True
-        self.client.opened()
+        self.client.opened(None)
         self.client.joined(object())
 
     def lose(self, error: BaseException | None = None) -> None:

@@ -248,6 +248,20 @@ def test_without_a_session_the_nexus_has_none(
     assert seen[:3] == [(None, False)] * 3
 
 
+def test_a_session_that_the_router_ends_is_over_at_once(
+    devices: Devices, node: Node, core: Any, records: Any
+) -> None:
+    seen: list[Any] = []
+    session = devices.join(left=lambda: seen.append((core.session, core.wamp_connected)))
+    operator = node.operator()
+    try:
+        operator.end_sessions(session.pdid)
+    finally:
+        operator.close()
+    records.wait("wamp.joined", 2)
+    assert seen == [(None, False)]
+
+
 def test_what_a_callback_of_the_deferred_raises_costs_nothing(
     devices: Devices, core: Any, reactor: Any
 ) -> None:
