@@ -28,7 +28,7 @@ from sessions import Device
 
 from harness.device import loop
 from harness.device.proxy import Relay
-from harness.node import Node
+from harness.node import Node, Operator
 from paradrop.base import settings
 from paradrop.base.cxbr import NotConnected, State
 from paradrop.base.exceptions import CallTimeout
@@ -69,9 +69,9 @@ class Breaker(Relay):
         loop.run(cut(), 10)
 
 
-def life(node: Node, reactor: Any, core: Any, breaker: Breaker) -> type[RuleBasedStateMachine]:
-    operator = node.operator()
-
+def life(
+    node: Node, operator: Operator, reactor: Any, core: Any, breaker: Breaker
+) -> type[RuleBasedStateMachine]:
     class Life(RuleBasedStateMachine):
         @initialize()
         def start(self) -> None:
@@ -205,8 +205,21 @@ def breaker(node: Node) -> Iterator[Breaker]:
     made.close()
 
 
+@pytest.fixture
+def operator(node: Node) -> Iterator[Operator]:
+    made = node.operator()
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(3600)
 def test_life_of_a_session(
-    node: Node, reactor: Any, core: Any, breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+    node: Node,
+    operator: Operator,
+    reactor: Any,
+    core: Any,
+    breaker: Breaker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {
         "WAMP_INITIAL_DELAY": 0.02,
@@ -219,7 +232,7 @@ def test_life_of_a_session(
         monkeypatch.setattr(settings, name, value)
     thorough = hypothesis.settings.get_current_profile_name() == "nightly"
     run_state_machine_as_test(
-        life(node, reactor, core, breaker),
+        life(node, operator, reactor, core, breaker),
         settings=hypothesis.settings(
             max_examples=500 if thorough else 12,
             stateful_step_count=12,
