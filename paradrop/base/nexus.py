@@ -174,7 +174,8 @@ class NexusBase:
 
         In the thread of a running reactor this does not wait for the disk: a thread writes, once
         for all saves of a turn of the reactor and for all that are asked for while it writes.
-        Anywhere else the state is on the disk when this returns.
+        Anywhere else the state is on the disk when this returns. Within a `transaction` nothing
+        is written before its end.
 
         @return: fires when the state, as it is now or later, is on the disk. Fails with an OSError
             if the file still holds the state saved before, whole.

@@ -12,10 +12,9 @@ import math
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.exceptions import SettingsError
@@ -73,8 +72,7 @@ _HOMES = ("CONFIG_HOME_DIR", "RUNTIME_HOME_DIR")
 _Value = bool | int | float | str | None
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """
     A setting, and where its value comes from.
 

@@ -12,9 +12,8 @@ import copy
 import itertools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from paradrop.base import identity, settings
 from paradrop.base.durable import (
@@ -35,8 +34,7 @@ Key = str | bytes | None
 """A key to be kept; None: to be removed."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A state as it was at a time; the later one of two has the higher number."""
 
     contents: dict[str, Any]

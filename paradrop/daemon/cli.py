@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 it could not be done (one line on stderr says why), 2 wron
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import signal
@@ -30,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["provision"]:
             return _provision(_provision_parser().parse_args(words[1:]))
-        options = _parser().parse_args(words)
+        parser = _parser()
+        options = parser.parse_args(words)
+        if options.json and not options.show_settings:
+            parser.error("--json goes with --show-settings")
         return _show_settings(options) if options.show_settings else _run(options)
     except (ParadropException, OSError) as error:
         print(f"paradropd: {error}", file=sys.stderr)
@@ -164,7 +166,7 @@ def _show_settings(options: argparse.Namespace) -> int:
     settings.loadSettings(_mode(options), options.settings, make_folders=False)
     found = settings.describe()
     if options.json:
-        print(json.dumps([dataclasses.asdict(setting) for setting in found], indent=2))
+        print(json.dumps([setting._asdict() for setting in found], indent=2))
         return 0
     names, values = (
         max(map(len, column))

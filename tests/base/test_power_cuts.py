@@ -189,6 +189,19 @@ def test_a_saved_key_is_the_old_or_the_new_one(
     assert found == allowed
 
 
+def test_a_key_that_is_saved_after_it_was_removed_is_not_removed_again(
+    home: Path, start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = start()
+    core.provision_with_token("pd-a", "token-a")
+    with Recorder(home) as recorder:
+        core.deprovision()
+        core.saveKey("token-b", "apitoken")
+        recorder.mark("saved")
+    found = {who[2] for done, who in after_each_cut(recorder, tmp_path, monkeypatch) if done}
+    assert found == {"token-b"}
+
+
 def test_a_damaged_state_is_kept_whole_whatever_happens(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,7 @@ def test_provision_writes_the_identity(daemon: Any, tmp_path: Path) -> None:
 def test_provision_imports_nothing_heavy(daemon: Any) -> None:
     program = (
         "import sys; from paradrop.daemon import main; status = main(sys.argv[1:]);"
-        "heavy = {'twisted', 'autobahn', 'cryptography'} & {*sys.modules};"
+        "heavy = {'twisted', 'autobahn', 'cryptography', 'dataclasses', 'tempfile'} & {*sys.modules};"
         "sys.exit(status or ' '.join(heavy) or None)"
     )
     done = subprocess.run(
@@ -63,6 +63,7 @@ def test_provision_imports_nothing_heavy(daemon: Any) -> None:
     ("words", "told"),
     [
         (["--mode", "other"], "invalid choice"),
+        (["--json"], "--show-settings"),
         (["provision"], "required"),
         (["provision", "--pdid", "a.b", "--router", "wss://r/ws", "--token-file", "-"], "pdid"),
         (["provision", "--pdid", "a", "--router", "http://r/ws", "--token-file", "-"], "URL"),
