@@ -150,6 +150,8 @@ class Output:
         filePath: str | os.PathLike[str] | None = None,
         stealStdio: bool = False,
         printToConsole: bool = True,
+        maxDays: float | None = None,
+        maxBytes: int | None = None,
     ) -> None:
         """
         Begin logging; a logging that was begun before is ended. Unhandled exceptions, of the main
@@ -162,12 +164,14 @@ class Output:
         @param filePath: the folder of the log files, made if missing; None for no file.
         @param stealStdio: make records of what is printed.
         @param printToConsole: show every record on the console, not only errors.
+        @param maxDays: days that log files are kept; 0 for ever; None as the settings say.
+        @param maxBytes: what all log files may take; 0 for no bound; None as the settings say.
         """
         with self._lock:
             self.endLogging()
             self.logpath = None if filePath is None else Path(filePath)
             if self.logpath is not None:
-                self._open_file(self.logpath)
+                self._open_file(self.logpath, maxDays, maxBytes)
             self.stealStdio(stealStdio)
             self.logToConsole(printToConsole)
             self._hooks.install()
@@ -324,11 +328,13 @@ class Output:
     def _say_lost(self, error: Exception) -> None:
         self._say(f"a record was lost: {describe(error)}")
 
-    def _open_file(self, folder: Path) -> None:
+    def _open_file(self, folder: Path, max_days: float | None, max_bytes: int | None) -> None:
         waiting = RecordQueue(QUEUE_LIMIT, QUEUE_WAIT)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            printer = PrintLogThread(folder, waiting, LOG_NAME, self._trouble, self._lost)
+            printer = PrintLogThread(
+                folder, waiting, LOG_NAME, self._trouble, self._lost, max_days, max_bytes
+            )
         except OSError as error:
             self._trouble(f"log folder {folder} cannot be used: {error}")
             return
