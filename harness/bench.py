@@ -17,7 +17,7 @@ from harness.device import Device
 from harness.errors import DeviceError
 from harness.evidence.results import Measurement
 from harness.evidence.timeline import Timeline
-from harness.node import Node, Operator
+from harness.node import Node, Operator, log
 
 JOIN_SECONDS = 60
 """How long a device that can reach its router may take to join: the longest delay of its retry."""
@@ -139,7 +139,9 @@ class Bench:
         """
         found = self._devices[-1].evidence() if self._devices else {}
         if "node" in self.__dict__ and self.node.log.exists():
-            found["crossbar"] = self.node.log.read_text(errors="replace")
+            wall = time.time() - time.monotonic() + since
+            with self.node.log.open(errors="replace") as lines:
+                found |= log.evidence(lines, wall)
         events = self.timeline.events(since)
         found["time line"] = "".join(f"{json.dumps(event)}\n" for event in events)
         return found

@@ -4,68 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 # 2026-11-23T14:46:23+0000 [Router      12607] text; crossbar's log format "standard"
-_START = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}) \[(\w+)\s+(\d+)\] (.*)")
-_MET = re.compile(
-    r'session (?P<how>attached for|detached from) realm[= ]"paradrop".*?session=(?P<session>\d+),'
-    r'.*? authid="(?P<authid>[^"]*)", authrole="(?P<role>[^"]*)"'
-)
+_START = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}) \[\w+\s+\d+\] ")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One message of crossbar, which may have several lines.
-
-    @ivar time: seconds since the epoch, a whole number: crossbar writes no fractions.
-    @ivar process: `Controller` or `Router`.
+def entries(lines: Iterable[str]) -> Iterator[tuple[float, str]]:
     """
+    The messages in crossbar's output, each with the lines that it goes on in.
 
-    time: float
-    process: str
-    pid: int
-    message: str
-
-    @property
-    def alarming(self) -> bool:
-        """Whether it tells of an exception; crossbar writes no levels."""
-        return "Traceback (most recent call last)" in self.message
-
-
-@dataclass(frozen=True)
-class Session:
-    """Somebody joined or left, as the router tells it."""
-
-    time: float
-    joined: bool
-    session: int
-    authid: str
-    role: str
-
-
-def entries(lines: Iterable[str]) -> Iterator[Entry]:
-    """The messages in crossbar's output; what comes before the first is not one and is dropped."""
-    entry: Entry | None = None
+    @return: seconds since the epoch (whole: crossbar writes no fractions), and the text as it
+        stands there. What comes before the first message is dropped.
+    """
+    time, text = 0.0, ""
     for line in lines:
         start = _START.match(line)
-        if start:
-            if entry is not None:
-                yield entry
-            time, process, pid, message = start.groups()
-            moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").timestamp()
-            entry = Entry(moment, process, int(pid), message)
-        elif entry is not None:
-            entry = replace(entry, message=f"{entry.message}\n{line.rstrip()}")
-    if entry is not None:
-        yield entry
+        if start is None:
+            text += line if text else ""
+            continue
+        if text:
+            yield time, text
+        time, text = datetime.strptime(start[1], "%Y-%m-%dT%H:%M:%S%z").timestamp(), line
+    if text:
+        yield time, text
 
 
-def sessions(log: Iterable[Entry]) -> Iterator[Session]:
-    """Who joined the realm and who left it."""
-    for entry in log:
-        met = _MET.search(entry.message)
-        if met:
-            joined = met["how"] == "attached for"
-            yield Session(entry.time, joined, int(met["session"]), met["authid"], met["role"])
+def evidence(lines: Iterable[str], since: float) -> dict[str, str]:
+    """
+    What crossbar said, and apart from it what it said of exceptions (it writes no levels).
+
+    @param since: seconds since the epoch; the second that it lies in is taken whole.
+    @return: texts by their names; no exceptions, no text of them.
+    """
+    said = [text for time, text in entries(lines) if time >= int(since)]
+    found = {"crossbar": "".join(said)}
+    alarms = "".join(text for text in said if "Traceback (most recent call last)" in text)
+    return found | ({"crossbar's exceptions": alarms} if alarms else {})

@@ -185,11 +185,16 @@ class Operator:
         return uris
 
     def end_sessions(self, pdid: str) -> None:
-        """Make the router end all sessions of an authid."""
-        self._ask(
-            f"ending the sessions of {pdid}",
-            lambda session: session.call("wamp.session.kill_by_authid", pdid),
-        )
+        """Make the router end all sessions of an authid; one that is ending already is no error."""
+
+        async def end(session: Any) -> None:
+            try:
+                await session.call("wamp.session.kill_by_authid", pdid)
+            except ApplicationError as error:
+                if "Already requested to close" not in str(error.args):
+                    raise
+
+        self._ask(f"ending the sessions of {pdid}", end)
 
     def wait_joined(self, pdid: str, timeout: float = 60, not_in: Collection[int] = ()) -> int:
         """@return: id of a live session of the device that is not in `not_in`.

@@ -19,7 +19,7 @@ from peer import Peer, Refused
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.node import Node, crossbar
-from harness.node.log import entries, sessions
+from harness.node.log import evidence
 
 Join = Callable[..., Peer]
 
@@ -146,14 +146,16 @@ def test_the_log_tells_who_joined_and_left(own: Node, join: Join, pdid: str) -> 
     peer = join(own.url(tls=False), pdid, own.enroll(pdid))
     peer.leave()
 
-    def met() -> list[tuple[bool, int]]:
-        log = entries(own.log.read_text().splitlines())
-        return [(met.joined, met.session) for met in sessions(log) if met.authid == pdid]
+    def said() -> str:
+        with own.log.open() as lines:
+            return evidence(lines, time.time() - 60)["crossbar"]
 
     deadline = time.monotonic() + 20
-    while len(met()) < 2 and time.monotonic() < deadline:
+    while "detached from realm" not in said() and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert met() == [(True, peer.id), (False, peer.id)]
+    for what in ("new session attached for", "session detached from"):
+        (line,) = [line for line in said().splitlines() if what in line and pdid in line]
+        assert f"session={peer.id}" in line
 
 
 def test_death_is_noticed_and_shown(own: Node) -> None:
