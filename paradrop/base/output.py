@@ -302,7 +302,7 @@ class Output:
         self.printLogs = newStatus
 
     def _redirect(self, stream: Any, level: Level) -> OutputRedirect:
-        return OutputRedirect(stream, self.handlePrint, LOG_TYPES[level])
+        return OutputRedirect(stream, self._handle, LOG_TYPES[level])
 
     def _add(self, name: str, stream: Stream) -> None:
         def log(*args: Any, **kwargs: Any) -> Record | None:

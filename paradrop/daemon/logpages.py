@@ -1,28 +1,57 @@
 """
 The log in pages small enough for a message, read from where the page before ended.
 
-A cursor is the file (by its inode: it is renamed at midnight), the offset to go on from, and the
-time of the last record, for when that file is gone.
+A cursor is the file (by its inode: it is renamed at midnight), the offset to go on from, a checksum
+of what stands before that (an inode is given again once its file was removed), and the time of the
+last record, for when that file is gone.
 """
 
 from __future__ import annotations
 
 import base64
-import json
+import contextlib
 import os
-import re
-import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-from paradrop.base.output import LOG_NAME
-
-_DATED = re.compile(re.escape(LOG_NAME) + r"\.(\d{4})_(\d{1,2})_(\d{1,2})")
+from paradrop.base.logdaily import LOG_NAME, dated_files, may_hold
+from paradrop.base.logline import may_be_later, record_of
 
 MAX_RECORDS = 1000
 MAX_BYTES = 256 * 1024
 """A page is at most this long, as text in the log; one longer record is a page of its own."""
+
+_CHECKED = 256  # bytes before the offset that are in the checksum
+
+
+class _Cursor(NamedTuple):
+    inode: int
+    offset: int
+    check: int
+    last: float
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(":".join(map(repr, self)).encode()).decode()
+
+    @classmethod
+    def of(cls, text: str) -> _Cursor:
+        try:
+            inode, offset, check, last = base64.urlsafe_b64decode(text).decode().split(":")
+            return cls(int(inode), int(offset), int(check), float(last))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{text!r} is no cursor of a page of the log") from error
+
+    def fits(self, path: Path) -> bool:
+        """Whether this is the file that the page before ended in."""
+        try:
+            if path.stat().st_ino != self.inode:
+                return False
+            with path.open("rb") as stream:
+                return _check(stream, self.offset) == self.check
+        except OSError:
+            return False
 
 
 def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -35,55 +64,52 @@ def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str,
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ValueError(f"limit {limit!r} is not a positive number of records")
     since = float(since)
-    inode, offset, last = _decode(cursor)
     limit = min(limit, MAX_RECORDS)
+    files = _files(Path(folder), since)
+    offset = 0
+    if cursor is not None:
+        before = _Cursor.of(cursor)
+        if rest := _from(before, [path for path, _ in files]):
+            files = [(path, True) for path in rest]
+            offset = before.offset
+        else:
+            since = max(since, before.last)
     records: list[dict[str, Any]] = []
     size = 0
-    files = _files(Path(folder), since, inode)
-    if inode is not None and not (files and files[0].stat().st_ino == inode):
-        since = max(since, last)
-    for path in files:
-        with path.open("rb") as stream:
-            own = _inode(stream)
-            if own == inode:
-                stream.seek(offset)
+    for path in [path for path, wanted in files if wanted]:
+        # A file may be removed meanwhile, for its age.
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+            stream.seek(offset)
+            offset = 0
             for start, line in _lines(stream):
-                record = _parse(line, since)
-                if record is None:
+                record = record_of(line) if may_be_later(line, since) else None
+                if record is None or record["timestamp"] <= since:
                     continue
                 if records and (len(records) == limit or size + len(line) > MAX_BYTES):
-                    return {
-                        "records": records,
-                        "cursor": _encode(own, start, records[-1]["timestamp"]),
-                    }
+                    inode = os.fstat(stream.fileno()).st_ino
+                    check = _check(stream, start)
+                    end = _Cursor(inode, start, check, float(records[-1]["timestamp"]))
+                    return {"records": records, "cursor": str(end)}
                 records.append(record)
                 size += len(line)
     return {"records": records, "cursor": None}
 
 
-def _files(folder: Path, since: float, inode: int | None) -> list[Path]:
-    """Oldest first: from that of the cursor on, or those of days that end after `since`."""
-    dated = []
-    for path in folder.iterdir():
-        match = _DATED.fullmatch(path.name)
-        if match and path.is_file():
-            dated.append((tuple(map(int, match.groups())), path))
-    files = [path for _, path in sorted(dated)]
+def _files(folder: Path, since: float) -> list[tuple[Path, bool]]:
+    """All of them, oldest first, and whether each can hold a record later than `since`."""
+    dated = sorted(dated_files(folder), key=lambda item: item[:2])
+    files = [(path, may_hold(day, status, since)) for day, path, status in dated]
     if (folder / LOG_NAME).is_file():
-        files.append(folder / LOG_NAME)
-    for index, path in enumerate(files):
-        if inode is not None and path.stat().st_ino == inode:
-            return files[index:]
-    return [path for path in files if _may_hold(path, since)]
+        files.append((folder / LOG_NAME, True))
+    return files
 
 
-def _may_hold(path: Path, since: float) -> bool:
-    match = _DATED.fullmatch(path.name)
-    if match is None:
-        return True
-    year, month, day = map(int, match.groups())
-    # mktime, of local dates as the names are, takes the day after the last one of a month
-    return time.mktime((year, month, day + 1, 0, 0, 0, 0, 0, -1)) > since
+def _from(cursor: _Cursor, paths: list[Path]) -> list[Path]:
+    """From the file of the cursor on; nothing where that is gone."""
+    for index, path in enumerate(paths):
+        if cursor.fits(path):
+            return paths[index:]
+    return []
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -96,28 +122,6 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         start += len(line)
 
 
-def _parse(line: bytes, since: float) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-        later = isinstance(record, dict) and float(record["timestamp"]) > since
-    except (ValueError, KeyError, TypeError):
-        return None
-    return record if later else None
-
-
-def _inode(stream: BinaryIO) -> int:
-    return os.fstat(stream.fileno()).st_ino
-
-
-def _encode(inode: int, offset: int, last: float) -> str:
-    return base64.urlsafe_b64encode(f"{inode}:{offset}:{last}".encode()).decode()
-
-
-def _decode(cursor: str | None) -> tuple[int | None, int, float]:
-    if cursor is None:
-        return None, 0, 0.0
-    try:
-        inode, offset, last = base64.urlsafe_b64decode(cursor).decode().split(":")
-        return int(inode), int(offset), float(last)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{cursor!r} is no cursor of a page of the log") from error
+def _check(stream: BinaryIO, offset: int) -> int:
+    begin = max(0, offset - _CHECKED)
+    return zlib.crc32(os.pread(stream.fileno(), offset - begin, begin))

@@ -94,3 +94,44 @@ def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: Any) -> None:
 def test_a_limit_that_is_none_is_refused(tmp_path: Path, limit: Any) -> None:
     with pytest.raises(ValueError, match="limit"):
         logpages.read(str(tmp_path), 0.0, None, limit)
+
+
+def test_a_file_that_got_the_inode_of_one_that_was_removed_is_another(tmp_path: Path) -> None:
+    write(tmp_path / "log", range(4), text="old")
+    page = logpages.read(str(tmp_path), 0.0, None, 2)
+    inode = (tmp_path / "log").stat().st_ino
+    with (tmp_path / "log").open("w"):
+        pass
+    write(tmp_path / "log", range(2, 9), text="new")
+    assert (tmp_path / "log").stat().st_ino == inode
+    rest = logpages.read(str(tmp_path), 0.0, page["cursor"], 9)
+    assert [record["n"] for record in rest["records"]] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_file_that_goes_while_it_is_looked_for_is_gone(tmp_path: Path) -> None:
+    write(tmp_path / "log", range(4))
+    page = logpages.read(str(tmp_path), 0.0, None, 2)
+    cursor = logpages._Cursor.of(page["cursor"])
+    assert cursor.fits(tmp_path / "log")
+    assert not cursor.fits(tmp_path / "log.2023_11_14")
+
+
+def test_a_record_that_is_not_later_is_not_given_though_it_looks_so(tmp_path: Path) -> None:
+    write(tmp_path / "log", range(2), extra={"timestamp": NOON * 2})
+    assert collect(tmp_path, NOON) == [[1]]
+
+
+def test_a_file_that_is_removed_meanwhile_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "log.2023_11_13", range(1))
+    write(tmp_path / "log", range(1, 3))
+    files = logpages._files
+
+    def remove(folder: Path, since: float) -> Any:
+        found = files(folder, since)
+        (tmp_path / "log.2023_11_13").unlink()
+        return found
+
+    monkeypatch.setattr(logpages, "_files", remove)
+    assert collect(tmp_path) == [[1, 2]]
