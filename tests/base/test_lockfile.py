@@ -79,8 +79,14 @@ class TestHome:
         with pytest.raises(ParadropException, match=str(other.pid)):
             reactor(NexusBase, False, False)
 
-    def test_one_process_may_have_several(self, reactor: Any) -> None:
+    def test_one_process_may_have_several(
+        self, home: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         reactor(NexusBase, False, False)
+        reactor(NexusBase, False, False)
+        home.with_name("link").symlink_to(home)
+        monkeypatch.setenv("CONFIG_HOME_DIR", str(home.with_name("link")))
+        settings.loadSettings("unittest")
         reactor(NexusBase, False, False)
         out.endLogging()
 
@@ -106,7 +112,7 @@ class TestLockFile:
             pass
 
     def test_that_nobody_holds_means_nothing(self, tmp_path: Path) -> None:
-        (tmp_path / "lock").write_text("1\n")
+        (tmp_path / "lock").write_text("123456789012\n")
         assert holder(tmp_path / "lock") is None
         with LockFile(tmp_path / "lock"):
             assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"

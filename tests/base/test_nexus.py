@@ -261,7 +261,7 @@ class TestTransaction:
             assert core.provisioned()
             assert core.PDID == out.pdid == "r1"
             assert core.getKey("apitoken") == "secret"
-            assert on_disk()["pdid"] is None
+            assert on_disk() == identity.default_info()
             assert identity.read_key("apitoken") is None
         assert on_disk() == core.info.contents
         assert (on_disk()["pdid"], on_disk()["more"]) == ("r1", 1)
@@ -326,6 +326,25 @@ class TestTransaction:
         core.reload()
         assert core.info.pdid == "r2"
 
+    def test_that_breaks_off_does_not_bring_back_an_older_key_later(
+        self, made: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        core = made()
+        replace = os.replace
+
+        def fails_at_the_token(source: Any, target: Any) -> None:
+            if Path(target).name == "apitoken":
+                raise OSError(5, "Input/output error")
+            replace(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", fails_at_the_token)
+            with pytest.raises(OSError, match="Input/output"):
+                core.provision_with_token("r2", "second")
+        core.saveKey("third", "apitoken")
+        core.reload()
+        assert (core.info.pdid, core.getKey("apitoken")) == ("r2", "third")
+
     def test_within_another_is_part_of_it(self, made: Any) -> None:
         core = made()
         with pytest.raises(KeyError), core.transaction():
@@ -380,6 +399,13 @@ class TestTwoWriters:
         core.reload()
         assert core.info.contents == on_disk()
         assert core.info.pdid == "b"
+
+    def test_an_identity_is_one_thing(self, made: Any) -> None:
+        core = made()
+        core.provision("a", "https://a", "wss://a/ws")
+        self.provision("b")
+        core.info.wampRouter = "wss://another-of-a/ws"
+        assert (on_disk()["pdid"], on_disk()["wampRouter"]) == ("b", "wss://a/ws")
 
     def test_who_provisions_last_has_provisioned(self, made: Any) -> None:
         core = made()
@@ -436,14 +462,14 @@ class TestKeys:
 
     def test_are_in_no_record(self, made: Any, home: Path, records: Any) -> None:
         core = made()
-        core.saveKey("saved-secret", "a")
+        core.saveKey("kept-by-caller", "a")
         with core.transaction():
-            core.saveKey(b"secret-of-transaction", "b")
-        (home / "keys" / "c").write_text("found-secret")
-        assert core.getKey("c") == "found-secret"
-        out.info("saved-secret, secret-of-transaction and found-secret")
+            core.saveKey(b"kept-in-transaction", "b")
+        (home / "keys" / "c").write_text("found-in-folder")
+        assert core.getKey("c") == "found-in-folder"
+        out.info("kept-by-caller, kept-in-transaction and found-in-folder")
         text = str(records)
-        for secret in ("saved-secret", "secret-of-transaction", "found-secret"):
+        for secret in ("kept-by-caller", "kept-in-transaction", "found-in-folder"):
             assert secret not in text
 
     @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/b", "", ".", "..", "a\0b", ".~a"])

@@ -205,36 +205,53 @@ def test_an_identity_is_on_the_disk_at_once(core: NexusBase, reactor: Any) -> No
 
 PROGRAM = """
 import sys
-from twisted.internet import reactor
+from twisted.internet import reactor, task
 from paradrop.base import nexus, settings
 
 settings.loadSettings("unittest")
 
 class Mine(nexus.NexusBase):
     def onStart(self):
-        self.info.started = True
+        change("onStart")
+        if {when!r} == "before":
+            self.stop_late()
+        reactor.addSystemEventTrigger("after", "shutdown", change, "after")
         reactor.callLater(0, reactor.stop)
-        reactor.addSystemEventTrigger("after", "shutdown", self.end)
+
+    def stop_late(self):
+        late = (task.deferLater, reactor, 0.2, change, "before")
+        reactor.addSystemEventTrigger("before", "shutdown", *late)
 
     def onStop(self):
-        self.info.stopped = True
+        change("onStop")
         {stop}
 
-    def end(self):
-        self.info.ended = True
+def change(when):
+    if when == {when!r}:
+        core.info.changed = when
 
 core = Mine(False, False)
-core.info.before = True
-assert "before: true" in open(settings.CONFIG_FILE).read()
+change("start")
 reactor.run()
 """
 
 
-@pytest.mark.parametrize("stop", ["return super().onStop()", "pass", "raise OSError"])
-def test_a_process_that_ends_has_saved_everything(stop: str) -> None:
-    """Also where a subclass stops in its own way, and what is changed when the reactor is over."""
+@pytest.mark.parametrize(
+    ("when", "stop"),
+    [
+        ("start", "pass"),
+        ("onStart", "pass"),
+        ("onStop", "pass"),
+        ("onStop", "raise OSError"),
+        ("onStop", "return super().onStop()"),
+        ("before", "return super().onStop()"),
+        ("after", "return super().onStop()"),
+    ],
+)
+def test_a_process_that_ends_has_saved_everything(when: str, stop: str) -> None:
+    """Also where a subclass stops in its own way, or something is changed when it has stopped."""
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(stop=stop)],
+        [sys.executable, "-c", PROGRAM.format(stop=stop, when=when)],
         cwd=Path(nexus.__file__).parents[2],
         capture_output=True,
         text=True,
@@ -242,8 +259,7 @@ def test_a_process_that_ends_has_saved_everything(stop: str) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    found = on_disk()
-    assert [name for name in ("before", "started", "stopped", "ended") if name not in found] == []
+    assert on_disk().get("changed") == when
 
 
 def test_outside_of_the_reactor_a_save_is_on_the_disk_when_it_returns(core: NexusBase) -> None:
