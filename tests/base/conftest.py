@@ -19,16 +19,6 @@ from paradrop.base import nexus, settings
 from paradrop.base.output import out
 
 
-@pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(tmp_path_factory.mktemp("node"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
 class Reactor:
     """Runs functions where Twisted wants them, and waits for what they give."""
 

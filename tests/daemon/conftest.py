@@ -23,16 +23,6 @@ numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(tmp_path_factory.mktemp("node"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(scope="session")
 def operator(node: Node) -> Iterator[Operator]:
     made = node.operator()
     yield made
