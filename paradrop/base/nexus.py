@@ -19,6 +19,7 @@ from paradrop.base.attributes import AttrWrapper as AttrWrapper
 from paradrop.base.durable import make_folder
 from paradrop.base.lockfile import LOCK_NAME, LockFile
 from paradrop.base.statefile import Key, StateFile
+from paradrop.base.states import State
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -66,6 +67,7 @@ class NexusBase:
         self.session: Any = None
         self.wamp_connected = False
         self.jwt_valid = False
+        self._client: Any = None
         self._connecting: Deferred[Any] | None = None
         self._attempt: object = None
         self._lock = _lock_beside(settings.CONFIG_FILE)
@@ -127,7 +129,11 @@ class NexusBase:
         def start(_: None) -> Any:
             if self._attempt is not attempt:
                 raise _cancelled_error()
-            return sessionClass.start(self.info.wampRouter, self.info.pdid, debug=debug)
+            starting = sessionClass.start(self.info.wampRouter, self.info.pdid, debug=debug)
+            self._client = getattr(starting, "client", None)
+            if self._client is not None:
+                self._client.observe(self.onConnectionState)
+            return starting
 
         def keep(session: Any) -> Any:
             self.session = session
@@ -148,17 +154,31 @@ class NexusBase:
 
         connecting, self._connecting, self._attempt = self._connecting, None, None
         session, self.session = self.session, None
+        client, self._client = self._client, None
         self.wamp_connected = False
         if connecting is not None:
             connecting.cancel()  # nothing happens if it is over
-        if session is None:
+        if session is None and client is None:
             return succeed(None)
 
         def report(failure: Failure) -> None:
             output.out.warn(f"the session did not close well: {failure.getErrorMessage()}")
 
-        left: Deferred[Any] = maybeDeferred(session.leave)
+        leave = session.leave if session is not None else client.goodbye
+        left: Deferred[Any] = maybeDeferred(leave)
         return left.addErrback(report).addCallback(lambda _: None)
+
+    @property
+    def connection_state(self) -> State:
+        """Where the router is on its way to a session."""
+        if self._client is not None:
+            state: State = self._client.state
+            return state
+        return State.STOPPED if self.provisioned() else State.UNPROVISIONED
+
+    def onConnectionState(self, was: State, now: State, reason: str) -> None:
+        """Called after every change of the state of the connection; for subclasses. What trying
+        again does not cure, such as a refused token, is `State.AUTH_FAILED`."""
 
     def onInfoChange(self, key: str, value: Any) -> None:
         """Called after an attribute of `info` was written: saves."""

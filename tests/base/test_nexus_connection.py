@@ -1,0 +1,113 @@
+"""The session of a nexus, with a real router."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sessions import Device, drop
+
+from harness.node import Node
+from paradrop.base import nexus, settings
+from paradrop.base.nexus import NexusBase
+from paradrop.base.output import out
+from paradrop.base.states import State
+
+
+class Router(Device):
+    """Joins as the router of the nexus, with its key."""
+
+    def onConnect(self) -> None:
+        self.join(self.config.realm, ["wampcra"], self.pdid)
+
+    def onChallenge(self, challenge: Any) -> Any:
+        self.extra = {"token": nexus.core.getKey("apitoken")}
+        return super().onChallenge(challenge)
+
+    def onJoin(self, details: Any) -> Any:
+        return super(Device, self).onJoin(details)
+
+    def onLeave(self, details: Any) -> None:
+        pass
+
+
+class Mine(NexusBase):
+    """Keeps what it is told of its connection."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.told: list[Any] = []
+
+    def onConnectionState(self, was: State, now: State, reason: str) -> None:
+        self.told.append(now)
+
+
+@pytest.fixture
+def mine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reactor: Any,
+    request: pytest.FixtureRequest,
+) -> Iterator[Mine]:
+    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
+    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
+    settings.loadSettings("unittest")
+    request.getfixturevalue("quick")
+    nexus.core = made = reactor(Mine, False, False)
+    yield made
+    reactor(made.disconnect)
+    out.endLogging()
+    nexus.core = None
+
+
+def provision(node: Node, mine: Mine, pdid: str) -> None:
+    mine.provision_with_token(pdid, node.enroll(pdid), wampRouter=node.url())
+
+
+def test_the_state_from_the_beginning_to_the_end(
+    node: Node, mine: Mine, reactor: Any, records: Any
+) -> None:
+    assert mine.connection_state is State.UNPROVISIONED
+    reactor(provision, node, mine, "nx-1")
+    assert mine.connection_state is State.STOPPED
+    session = reactor(mine.connect, Router)
+    assert mine.connection_state is State.READY
+    reactor(drop, session)
+    records.wait("wamp.joined", 2)
+    reactor(mine.disconnect)
+    assert mine.connection_state is State.STOPPED
+    first = [State.JOINING, State.READY]
+    assert mine.told == [*first, State.BACKOFF, State.CONNECTING, *first, State.STOPPED]
+
+
+def test_a_connection_that_is_away_ends_with_the_next_one(
+    node: Node, mine: Mine, reactor: Any, records: Any
+) -> None:
+    reactor(provision, node, mine, "nx-2")
+    old = reactor(mine.connect, Router).client
+
+    def away_and_anew() -> Any:
+        old.connector.port = 1
+        drop(mine.session)
+
+    reactor(away_and_anew)
+    records.wait("wamp.retry", 2)
+    assert mine.session is None
+    reactor(provision, node, mine, "nx-3")
+    session = reactor(mine.connect, Router)
+    assert old.state is State.STOPPED
+    assert old._callID is None
+    assert mine.session is session
+
+
+def test_a_token_that_is_refused_is_told(
+    node: Node, mine: Mine, reactor: Any, records: Any
+) -> None:
+    reactor(provision, node, mine, "nx-4")
+    reactor(mine.saveKey, "not-the-token", "apitoken")
+    reactor.begin(mine.connect, Router)
+    records.wait("wamp.refused")
+    assert mine.told[-1] is State.AUTH_FAILED
+    assert mine.connection_state is State.AUTH_FAILED
