@@ -216,11 +216,11 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
         contents = IniFile.read(file)
         for name, value in changes.items():
             _check(name, value)
-            contents.set(_SECTION, name.lower(), str(value))
+            contents.set(_SECTION, name.lower(), str(value).encode(errors="replace").decode())
         text = contents.text()
         read = {option: kept for option, kept, _ in IniFile(text, file).items(_SECTION)}
         for name, value in changes.items():
-            if not _reads_as(read.get(name.lower(), ""), value):
+            if parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
         _values(IniFile(text, file), _DEFAULTS)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
@@ -314,6 +314,8 @@ def _check(name: str, value: object) -> None:
 def _fits(value: object, kind: Any) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
+    if isinstance(value, str) and not _can_be_kept(value):
+        return False
     return isinstance(value, int | float if kind is float else kind)
 
 
@@ -336,9 +338,10 @@ def _hint(name: str) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _reads_as(text: str, value: object) -> bool:
+def _can_be_kept(text: str) -> bool:
+    """Whether a file and the name of a file can have it."""
     try:
-        return bool(parseValue(text.encode().decode()) == value)
+        return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         return False
 

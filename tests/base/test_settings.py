@@ -405,6 +405,8 @@ def test_saving_keeps_what_else_the_file_says_and_its_mode(tmp_path: Path) -> No
         ("LOCAL_DOMAIN", " padded"),
         ("LOCAL_DOMAIN", "two\n# lines"),
         ("LOCAL_DOMAIN", "half a pair \ud800"),
+        ("LOCAL_DOMAIN", "a name that is no UTF-8 \udcff"),
+        ("LOCAL_DOMAIN", "with \0"),
         ("HEARTBEAT_INTERVAL", math.inf),
         ("WAMP_CA_FILE", 5),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
@@ -261,6 +261,8 @@ def settings_or_error(path: Path, content: bytes) -> None:
 
 @same_folder
 @given(st.sampled_from(sorted(DEFAULTS)), settings_texts)
+@example("CONFIG_HOME_DIR", "\0")
+@example("CONFIG_HOME_DIR", "\ud800")
 def test_any_argument_is_a_setting_or_one_clear_error(name: str, text: str) -> None:
     reason = refusal(settings.loadSettings, "local", [f"{name}:{text}"], make_folders=False)
     if reason is None:
