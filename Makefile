@@ -1,5 +1,7 @@
 # `make qualify`: build the images, run every suite on every architecture, write the report.
 # `make test`: lint, types, fast tests, a short look at both emulated routers.
+# `make bench`: what is promised of the speed, both sides measured; a quarter of an hour.
+# `make nightly`: the property tests, thoroughly; about an hour.
 
 PYTHON ?= python3.11
 TOX := .tox/bootstrap/bin/tox
@@ -7,13 +9,19 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 MISSING = $(shell for p in $$(grep -v '^\#' requirements/debian.txt); do \
 	dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q ^ii || echo $$p; done)
 
-.PHONY: qualify test environment packages lock
+.PHONY: qualify test bench nightly environment packages lock
 
 qualify: environment
 	.venv/bin/hil qualify
 
 test: packages $(TOX)
 	$(TOX) run -e harness
+
+bench: environment
+	.venv/bin/python -m benchmarks
+
+nightly: environment
+	.venv/bin/python -m pytest tests/base -n 2 --dist loadfile --hypothesis-profile nightly
 
 environment: packages $(TOX)
 	$(TOX) run -q -e harness --notest
