@@ -71,7 +71,11 @@ class TestReplay:
         self, devices: Devices, records: Any, reactor: Any
     ) -> None:
         events = Events()
-        session = devices.join(during=lambda own: own.subscribe(events.take, "org.paradrop.events"))
+
+        def listen(own: Device) -> Any:
+            return own.subscribe(lambda *event: events.take(*event), "org.paradrop.events")
+
+        session = devices.join(during=listen)
         session = again(devices, session, records, reactor)
         reactor(publish, session, 1)
         events.wait(1)
