@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import CodeType
 
 from paradrop.base.concealment import Concealment
-from paradrop.base.logline import Pieces, Record, Waiting
+from paradrop.base.logline import Pieces, Record, line_of
 from paradrop.base.logqueue import RecordQueue
 
 Subscriber = Callable[[Record], object]
@@ -15,7 +15,16 @@ Subscriber = Callable[[Record], object]
 Prepared = tuple[Record, Pieces, CodeType]
 """A record as a template, the pieces of its line, and the code that it is of."""
 
-_PLACELESS: Record = {"extra": {}, "package": "unknown", "module": "unknown", "line": "??"}
+_NEEDED = {"message", "type", "timestamp"}
+_modules = sys.modules
+_PLACELESS: Record = {
+    "message": "",
+    "type": 3,
+    "extra": {},
+    "package": "unknown",
+    "module": "unknown",
+    "line": "??",
+}
 
 
 class Delivery:
@@ -60,29 +69,42 @@ class Delivery:
 
     def take(self, record: Record) -> None:
         """@param record: with at least `message` and `type`; what it lacks is added."""
-        if "timestamp" not in record:
+        if not _NEEDED <= record.keys():
             record = {**_PLACELESS, "timestamp": time.time(), **record}
         if record.get("pdid", "UNSET") == "UNSET":
             record["pdid"] = self.pdid
-        self.pass_on(record, record)
+        self.pass_on(record, None)
 
-    def pass_on(self, record: Record, item: Waiting) -> None:
+    def pass_on(self, record: Record, pieces: Pieces | None) -> None:
         """
         Deliver a record that is complete.
 
-        @param item: what the file gets of it.
+        Its line is made here, not by who writes it: the record dies young, and only the line has to
+        be kept. What the caller does to it later is not in the file.
+
+        @param pieces: of its line, if they are known.
         """
         if self.concealment.active:
             record.update(self.concealment.record(record))
         queue = self.queue
         if queue is not None:
+            line = (record["timestamp"], line_of(record, pieces))
             if queue.qsize() < queue.limit:
-                queue.put(item)
+                queue.put(line)
             else:
-                queue.offer(item)
-        if self.show_all or record.get("type") in self._always_shown:
+                queue.offer(line)
+        if (
+            self.show_all
+            or self.subscribers
+            or record["type"] in self._always_shown
+            or "smokesignal" in _modules
+        ):
+            self._tell(record)
+
+    def _tell(self, record: Record) -> None:
+        if self.show_all or record["type"] in self._always_shown:
             self._once("showing", self._show, record)
-        if self.subscribers or "smokesignal" in sys.modules:
+        if self.subscribers or "smokesignal" in _modules:
             self._once("publishing", self._publish, record)
 
     def _once(self, doing: str, function: Callable[[Record], object], record: Record) -> None:
@@ -98,7 +120,7 @@ class Delivery:
     def _publish(self, record: Record) -> None:
         for callback in self.subscribers:
             self._call(callback, record)
-        signals = sys.modules.get("smokesignal")
+        signals = _modules.get("smokesignal")
         if signals is not None:
             self._call(lambda record: signals.emit("logs", record), record)
 

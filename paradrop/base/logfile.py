@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import IO, Any
@@ -31,8 +31,9 @@ __all__ = [
     "text",
 ]
 
-BATCH_SIZE = 1024
-"""Records that are written by one call of the system, at most."""
+BATCH_SIZE = 16384
+"""Records that are written by one call of the system, at most. After each call, the thread waits
+for its turn, while others log."""
 
 GATHER_TIME = 0.01
 """Seconds for which records are gathered, so that not each of them wakes the thread."""
@@ -167,7 +168,7 @@ class PrintLogThread(threading.Thread):
             for _ in batch:
                 self._task_done()
 
-    def _append(self, day: date, lines: list[str]) -> bool:
+    def _append(self, day: date, lines: Sequence[str]) -> bool:
         data = "".join(lines).encode("ascii")
         while True:
             try:

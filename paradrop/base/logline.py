@@ -1,9 +1,10 @@
 """One log record as one line of JSON: written, and read back."""
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from json import encoder as _json
 from typing import IO, Any
@@ -14,8 +15,8 @@ Record = dict[str, Any]
 Pieces = tuple[str, str, str]
 """What stands in a line between message, extra and timestamp, and after them."""
 
-Waiting = Record | tuple[Record, Pieces]
-"""A record on its way to the file, as it is, or with the pieces of its line."""
+Line = tuple[float, str]
+"""The time of a record, and its line."""
 
 LINE_LIMIT = 16 * 1024 * 1024
 """Bytes of a line; what is longer, as damage may be, is passed over without being held."""
@@ -53,46 +54,64 @@ def pieces_of(record: Record) -> Pieces:
     )
 
 
-def lines_by_date(waiting: Iterable[object]) -> Iterator[tuple[date, list[str]]]:
+def line_of(record: Record, pieces: Pieces | None = None) -> str:
     """
-    The lines of records, as `encode` makes them, in runs of one local date (that of the time zone
-    of now). What is no record is passed over.
+    The line of a record, as `encode` makes it; with its pieces, four times as fast.
 
-    Of each second, the first record is encoded as any object is; those that follow, and have their
-    pieces, four times as fast. The `repr` of the time would take half of that. From 2004 on, seven
-    decimals are as exact: neighbouring floats are 2**-22 apart there, or more.
+    The `repr` of the time would take half of that. From 2004 on, seven decimals are as exact:
+    neighbouring floats are 2**-22 apart there, or more.
     """
-    lines: list[str] = []
-    day = None
-    second = math.inf  # all of it is of that day
-    for item in waiting:
-        if type(item) is tuple:
-            record, (before, between, after) = item
-            try:
-                if 0.0 <= (fraction := record["timestamp"] - second) < 1.0:
-                    extra = record["extra"]
-                    lines.append(
-                        f'{{"message":{_quote(record["message"])}{before}'
-                        f"{_encode(extra) if extra else '{}'}{between}"
-                        f"{second}.{str(int(fraction * 1e7 + 10000000.5))[1:]}{after}"
-                    )
-                    continue
-            except Exception:  # what `encode` knows
-                second = math.inf
-        elif isinstance(item, dict):
-            record = item
-        else:
-            continue
-        stamp = record.get("timestamp")
-        if (other := local_date(stamp)) != day:
-            if day is not None:
-                yield day, lines
-            day, lines = other, []
-        usual = isinstance(stamp, float) and 2**30 <= stamp < 2**33
-        second = int(stamp) if usual else math.inf
-        lines.append(_line_of(record))
-    if day is not None:
-        yield day, lines
+    global _second
+    if pieces is None:
+        return _line_of(record)
+    try:
+        before, between, after = pieces
+        extra = record["extra"]
+        stamp = record["timestamp"]
+        second, seconds = _second  # at once: other threads set it
+        fraction = stamp - second
+        if not 0.0 <= fraction < 1.0:
+            if not 2**30 <= stamp < 2**33:
+                return _line_of(record)
+            second = int(stamp)
+            fraction = stamp - second
+            _second = second, seconds = (second, f"{second}.")
+        return (
+            f'{{"message":{_quote(record["message"])}{before}'
+            f"{_encode(extra) if extra else '{}'}{between}"
+            f"{seconds}{str(int(fraction * 1e7 + 10000000.5))[1:]}{after}"
+        )
+    except Exception:  # what `encode` knows
+        return _line_of(record)
+
+
+_second = (0, "")  # that of the last record, and its text
+
+
+def lines_by_date(waiting: Iterable[object]) -> Iterator[tuple[date, Sequence[str]]]:
+    """
+    The lines of what waits for the file, in runs of one local date (that of the time zone of now).
+    What is no record is passed over.
+    """
+    items: list[Any] = list(waiting)
+    if set(map(type, items)) != {tuple}:
+        items = [
+            (item.get("timestamp"), _line_of(item)) if isinstance(item, dict) else item
+            for item in items
+            if isinstance(item, tuple | dict)
+        ]
+    if not items:
+        return
+    stamps, lines = zip(*items, strict=True)
+    try:
+        day = local_date(min(stamps))
+        if local_date(max(stamps)) == day:
+            yield day, lines
+            return
+    except TypeError:  # a time that is none
+        pass
+    for each, run in itertools.groupby(items, lambda item: local_date(item[0])):
+        yield each, [line for _, line in run]
 
 
 def local_date(timestamp: Any) -> date:

@@ -3,10 +3,10 @@
 import queue
 import threading
 
-from paradrop.base.logline import Waiting
+from paradrop.base.logline import Line
 
 
-class RecordQueue(queue.SimpleQueue["Waiting | threading.Event | None"]):
+class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
     """
     Takes records from any thread, also within a signal handler; one thread gets them.
 
@@ -29,9 +29,9 @@ class RecordQueue(queue.SimpleQueue["Waiting | threading.Event | None"]):
         self._waiting = 0
         self._room = threading.Condition()
 
-    def offer(self, record: Waiting) -> bool:
+    def offer(self, record: Line) -> bool:
         """
-        Put a record into the queue, if there is room or soon will be.
+        Put the line of a record into the queue, if there is room or soon will be.
 
         @return: whether it is in the queue.
         """

@@ -141,7 +141,7 @@ def short_way(
                 extra = kwargs.pop("extra", None)
                 if extra:
                     record["extra"] = {**extra, **kwargs}
-            delivery.pass_on(record, (record, pieces))
+            delivery.pass_on(record, pieces)
         except Exception as error:
             on_error(error)
             return None

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from logged import logging_ended, written
 
 from paradrop.base import logline, streams
-from paradrop.base.logline import Record, encode, lines_by_date, pieces_of
+from paradrop.base.logline import Record, encode, line_of, lines_by_date, pieces_of
 from paradrop.base.output import LOG_TYPES, BaseOutput, Level, Output, out
 
 ended = pytest.fixture(autouse=True)(logging_ended)
+
+DAY = 86400
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 extras = st.dictionaries(
@@ -40,47 +42,53 @@ def full(message: str, extra: dict[str, Any], stamp: float, pdid: str = "UNSET")
     }
 
 
-def lines(*waiting: object) -> list[str]:
-    return [line for _, run in lines_by_date(waiting) for line in run]
-
-
 @settings(deadline=None)
 @given(st.lists(st.builds(full, st.text(), extras, stamps, st.text())))
 def test_a_line_made_of_pieces_is_the_line_of_the_record(records: list[Record]) -> None:
-    short = lines(*((record, pieces_of(record)) for record in records))
-    assert [json.loads(line) for line in short] == [json.loads(encode(each)) for each in records]
-    assert all(line.isascii() and line.count("\n") == 1 for line in short)
+    for record in records:
+        short = line_of(record, pieces_of(record))
+        assert json.loads(short) == json.loads(encode(record)) == json.loads(line_of(record))
+        assert short.isascii()
+        assert short.count("\n") == 1
 
 
 @settings(deadline=None)
 @given(st.floats(2**30, 2**33, exclude_max=True), st.floats(0, 1, exclude_max=True))
 def test_a_time_is_read_back_as_it_was(first: float, more: float) -> None:
-    records = [full("", {}, first), full("", {}, int(first) + more)]
-    short = lines(*((record, pieces_of(record)) for record in records))
-    assert [json.loads(line)["timestamp"] for line in short] == [
-        record["timestamp"] for record in records
-    ]
+    for stamp in (first, int(first) + more):
+        record = full("", {}, stamp)
+        assert json.loads(line_of(record, pieces_of(record)))["timestamp"] == stamp
 
 
-def test_what_has_no_json_costs_no_other_record() -> None:
-    strange: list[Record] = [
-        full("keys", {("a", 1): 2, "event": "kept"}, 1.7e9),  # type: ignore[dict-item]
-        full("nan", {"x": float("nan")}, 1.7e9),
-        full("object", {"x": object}, 1.7e9),
-        full(5, {}, 1.7e9),  # type: ignore[arg-type]
-        full("no time", {}, None),  # type: ignore[arg-type]
-        {"message": "no more"},
-    ]
-    good = full("good", {"event": "e"}, 1.7e9 + 0.5)
-    pieces = pieces_of(good)
-    waiting = [item for each in strange for item in ((each, pieces), (good, pieces))]
-    made = [json.loads(line) for line in lines(good, *waiting)]
-    assert made[::2] == [good] * 7
-    assert [each["message"] for each in made[1::2]][:3] == ["keys", "nan", "object"]
+@pytest.mark.parametrize(
+    "strange",
+    [
+        full("kept", {("a", 1): 2, "event": "kept"}, 1.7e9),  # type: ignore[dict-item]
+        full("kept", {"x": float("nan")}, 1.7e9),
+        full("kept", {"x": object}, 1.7e9),
+        full("kept", [], 1.7e9),  # type: ignore[arg-type]
+        full("kept", {}, None),  # type: ignore[arg-type]
+        full("kept", {}, float("inf")),
+    ],
+)
+def test_what_has_no_json_costs_no_record(strange: Record) -> None:
+    for pieces in (pieces_of(strange), None):
+        line = json.loads(line_of(strange, pieces))
+        assert line.keys() == strange.keys()
+        assert line["message"] == "kept"
 
 
-def test_what_is_no_record_is_passed_over() -> None:
-    assert lines(None, "text", full("a", {}, 1.7e9), 5) == [encode(full("a", {}, 1.7e9)).decode()]
+def test_what_waits_is_divided_by_its_date() -> None:
+    day = 1.7e9 - 1.7e9 % DAY + DAY / 2  # no zone has a midnight within a second of it
+    items = [(day + offset, str(number)) for number, offset in enumerate((0, 1, DAY, DAY, 2))]
+    assert runs(items) == [["0", "1"], ["2", "3"], ["4"]]
+    assert runs(items[:2]) == [["0", "1"]]
+    assert runs([]) == runs([None, 5]) == []
+    assert runs([None, items[0], {"message": "x"}, 5]) == [["0"], ['{"message":"x"}\n']]
+
+
+def runs(waiting: list[Any]) -> list[list[str]]:
+    return [list(run) for _, run in lines_by_date(waiting)]
 
 
 def test_without_the_encoder_in_c_lines_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

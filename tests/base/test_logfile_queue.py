@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from logged import logging_ended, messages
@@ -19,7 +18,7 @@ from paradrop.base.output import out
 
 ended = pytest.fixture(autouse=True)(logging_ended)
 
-RECORD: dict[str, Any] = {"message": "x", "type": 3}
+RECORD = (1.7e9, "{}\n")
 
 
 class Disk:
