@@ -223,6 +223,27 @@ class TestState:
             core.reload()
         assert on_disk() == {"version": 2}
 
+    def test_a_save_changes_nothing_of_what_it_saves(self, made: Any, home: Path) -> None:
+        core = made()
+        core.info.list = [{"a": 1}]
+        before = copy.deepcopy(core.info.contents)
+        core.save()
+        core.provision_with_token("r1", "token")
+        core.reload()
+        assert core.info.contents == before | {"pdid": "r1"}
+        contents = {"pdid": None, "b": [b"c"]}
+        nexus.writeYaml(contents, home / "other")
+        assert contents == {"pdid": None, "b": [b"c"]}
+
+    def test_a_state_is_not_changed_by_what_is_done_to_one_that_was_read(
+        self, made: Any, home: Path
+    ) -> None:
+        core = made()
+        core.info.list = [1]
+        core.info.contents["list"].append(2)
+        core.save()
+        assert on_disk()["list"] == [1, 2]
+
     def test_a_save_that_fails_leaves_the_old_state(
         self, made: Any, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -125,6 +125,7 @@ def test_the_defaults_are_those_of_production() -> None:
 def test_no_secret_is_among_the_defaults() -> None:
     secret = ("PASSWORD", "SECRET", "TOKEN", "CREDENTIAL")
     assert [name for name in DEFAULTS if any(word in name for word in secret)] == []
+    assert [value for value in DEFAULTS.values() if "@" in str(value)] == []  # user:password@host
 
 
 def test_local_mode_lives_below_the_users_home_and_makes_its_folders(tmp_path: Path) -> None:

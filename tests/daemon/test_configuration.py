@@ -15,12 +15,19 @@ from paradrop.base import settings
 from paradrop.base.exceptions import SettingsError
 from paradrop.daemon import configuration
 
-NAMES = ["PORTAL_SERVER_PORT", "HEARTBEAT_INTERVAL", "LOCAL_DOMAIN", "WAMP_CA_FILE", "DEBUG_MODE"]
 same_folder = profile(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner)
 )
+
+changes_of = {
+    "PORTAL_SERVER_PORT": st.integers(),
+    "HEARTBEAT_INTERVAL": st.integers() | st.floats(),
+    "LOCAL_DOMAIN": st.text(max_size=8),
+    "WAMP_CA_FILE": st.text(max_size=8) | st.none(),
+    "DEBUG_MODE": st.booleans(),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +41,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @same_folder
-@given(anything | st.dictionaries(st.sampled_from([*NAMES, "NO_SUCH"]), anything))
+@given(
+    anything
+    | st.dictionaries(st.sampled_from([*changes_of, "NO_SUCH"]), anything)
+    | st.fixed_dictionaries({}, optional=changes_of)
+)
 def test_a_change_is_kept_and_used_or_refused_as_a_whole(changes: Any) -> None:
     before = configuration.current()
     try:
