@@ -138,8 +138,8 @@ class StateFile:
             raise ParadropException(f"{self.path} {error}") from None
 
     def _know(self, ours: dict[str, Any], disk: dict[str, Any]) -> None:
-        self._ours = copy.deepcopy(ours)
-        self._disk = (self._stamp(), copy.deepcopy(disk))
+        self._ours = ours
+        self._disk = (self._stamp(), disk)
 
     def _stamp(self) -> object:
         try:

@@ -235,15 +235,6 @@ class TestState:
         nexus.writeYaml(contents, home / "other")
         assert contents == {"pdid": None, "b": [b"c"]}
 
-    def test_a_state_is_not_changed_by_what_is_done_to_one_that_was_read(
-        self, made: Any, home: Path
-    ) -> None:
-        core = made()
-        core.info.list = [1]
-        core.info.contents["list"].append(2)
-        core.save()
-        assert on_disk()["list"] == [1, 2]
-
     def test_a_save_that_fails_leaves_the_old_state(
         self, made: Any, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -421,6 +412,16 @@ class TestTwoWriters:
         assert core.info.contents == on_disk()
         assert core.info.pdid == "b"
 
+    def test_a_change_within_a_value_is_a_change(self, made: Any) -> None:
+        core = made()
+        core.info.list = [1]
+        core.reload()
+        self.provision("b")
+        core.info.contents["list"].append(2)
+        core.save()
+        assert on_disk()["list"] == [1, 2]
+        assert on_disk()["by"] == "command"
+
     def test_an_identity_is_one_thing(self, made: Any) -> None:
         core = made()
         core.provision("a", "https://a", "wss://a/ws")
@@ -455,6 +456,15 @@ class TestTwoWriters:
         (home / "config").write_bytes(b"[")
         core.save()
         assert on_disk() == core.info.contents
+
+    def test_a_snapshot_is_of_its_time(self, home: Path) -> None:
+        state = StateFile(home / "config")
+        contents, _ = state.load()
+        contents["list"] = [1]
+        taken = state.snapshot(contents)
+        contents["list"].append(2)
+        state.store(taken)
+        assert on_disk()["list"] == [1]
 
     def test_a_snapshot_that_was_overtaken_is_not_written(self, home: Path) -> None:
         state = StateFile(home / "config")
