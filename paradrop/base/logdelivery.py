@@ -8,7 +8,7 @@ from types import CodeType
 
 from paradrop.base.concealment import Concealment
 from paradrop.base.logline import Pieces, Record, line_of
-from paradrop.base.logqueue import RecordQueue
+from paradrop.base.logqueue import LONG_LINE, RecordQueue
 
 Subscriber = Callable[[Record], object]
 
@@ -69,7 +69,7 @@ class Delivery:
 
     def take(self, record: Record) -> None:
         """@param record: with at least `message` and `type`; what it lacks is added."""
-        if not _NEEDED <= record.keys():
+        if not record.keys() >= _NEEDED:
             record = {**_PLACELESS, "timestamp": time.time(), **record}
         if record.get("pdid", "UNSET") == "UNSET":
             record["pdid"] = self.pdid
@@ -88,11 +88,11 @@ class Delivery:
             record.update(self.concealment.record(record))
         queue = self.queue
         if queue is not None:
-            line = (record["timestamp"], line_of(record, pieces))
-            if queue.qsize() < queue.limit:
-                queue.put(line)
+            line = line_of(record, pieces)
+            if len(line) <= LONG_LINE and queue.qsize() < queue.limit:
+                queue.put((record["timestamp"], line))
             else:
-                queue.offer(line)
+                queue.offer((record["timestamp"], line))
         if (
             self.show_all
             or self.subscribers

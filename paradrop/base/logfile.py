@@ -153,7 +153,7 @@ class PrintLogThread(threading.Thread):
 
     def _write(self, batch: list[Any]) -> None:
         if isinstance(self.queue, RecordQueue):
-            self._lost += self.queue.made_room()
+            self._lost += self.queue.made_room(batch)
         count, written = 0, True
         for day, lines in lines_by_date(batch):
             count += len(lines)

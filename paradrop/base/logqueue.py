@@ -1,23 +1,31 @@
-"""The records that wait for the log file: a bounded queue, and what was lost where it was full."""
+"""The lines that wait for the log file: a bounded queue, and what was lost where it was full."""
 
 import queue
 import threading
+from collections.abc import Iterable
 
 from paradrop.base.logline import Line
+
+LONG_LINE = 1024
+"""Characters above which lines are counted by their length as well."""
+
+LONG_LIMIT = 8 * 1024 * 1024
+"""Characters of all long lines that may wait."""
 
 
 class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
     """
-    Takes records from any thread, also within a signal handler; one thread gets them.
+    Takes lines from any thread, also within a signal handler; one thread gets them.
 
-    It holds `limit` records, and one more for each thread that offers one at the same moment.
-    Where it is full, who offers waits for room, at most `patience` seconds, once: after that, and
-    from the beginning while `stalled`, records are refused without waiting until there is room
-    again. Those that are refused are counted.
+    It holds `limit` lines, of which the long ones (`LONG_LINE`) have at most `LONG_LIMIT`
+    characters together, or are one; and one line more for each thread that offers one at the same
+    moment. Where it is full, who offers waits for room, at most `patience` seconds, once: after
+    that, and from the beginning while `stalled`, lines are refused without waiting until there is
+    room again. Those that are refused are counted.
 
-    @param limit: records.
+    @param limit: lines.
     @param patience: seconds.
-    @ivar stalled: whoever gets the records sees no end of its trouble: waiting for room is no use.
+    @ivar stalled: whoever gets the lines sees no end of its trouble: waiting for room is no use.
     """
 
     def __init__(self, limit: int, patience: float) -> None:
@@ -25,49 +33,62 @@ class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
         self.limit = limit
         self.patience = patience
         self.stalled = False
+        self._long = 0
         self._lost = 0
         self._waiting = 0
         self._room = threading.Condition()
 
-    def offer(self, record: Line) -> bool:
+    def offer(self, line: Line) -> bool:
         """
-        Put the line of a record into the queue, if there is room or soon will be.
+        Put a line into the queue, if there is room or soon will be.
 
         @return: whether it is in the queue.
         """
-        if self.qsize() < self.limit or self._soon():
-            self.put(record)
+        size = len(line[1])
+        if size <= LONG_LINE and self.qsize() < self.limit:
+            self.put(line)
             return True
-        return False
+        with self._room:
+            patience = 0 if self.stalled or self._lost else self.patience
+            if not self.wait_for_room(patience, size):
+                self._lost += 1
+                return False
+            if size > LONG_LINE:
+                self._long += size
+            self.put(line)
+            return True
 
-    def wait_for_room(self, timeout: float) -> bool:
+    def wait_for_room(self, timeout: float, size: int = 0) -> bool:
         """
         @param timeout: seconds.
+        @param size: characters of the line.
         @return: whether there is room.
         """
         with self._room:
             self._waiting += 1
             try:
-                return self._room.wait_for(lambda: self.qsize() < self.limit, timeout)
+                return self._room.wait_for(lambda: self._has_room(size), timeout)
             finally:
                 self._waiting -= 1
 
-    def made_room(self) -> int:
+    def made_room(self, taken: Iterable[object] = ()) -> int:
         """
-        Tell those who wait that records were taken out.
+        Tell those who wait that lines were taken out.
 
-        @return: the number of records that were refused since this was called last.
+        @param taken: what was; other things that were in the queue do not matter.
+        @return: the number of lines that were refused since this was called last.
         """
-        if not (self._waiting or self._lost):
+        if not (self._waiting or self._lost or self._long):
             return 0
         with self._room:
+            if self._long:
+                sizes = (len(item[1]) for item in taken if type(item) is tuple)
+                self._long -= sum(size for size in sizes if size > LONG_LINE)
             self._room.notify_all()
             lost, self._lost = self._lost, 0
             return lost
 
-    def _soon(self) -> bool:
-        if self.wait_for_room(0 if self.stalled or self._lost else self.patience):
-            return True
-        with self._room:
-            self._lost += 1
-        return False
+    def _has_room(self, size: int) -> bool:
+        if self.qsize() >= self.limit:
+            return False
+        return size <= LONG_LINE or not self._long or self._long + size <= LONG_LIMIT

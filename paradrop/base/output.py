@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 QUEUE_LIMIT = 16384
-"""Records that may wait for the file."""
+"""Records that may wait for the file; as many again may be on their way to a disk that is full."""
 
 QUEUE_WAIT = 1.0
 """Seconds that a caller waits, for room in a full queue or for the file that it wants to read."""
@@ -75,10 +75,11 @@ class Output:
     Nothing that is logged, nor where, raises to the caller. A stream that does not exist logs as
     `verbose`.
 
-    The queue to the file is bounded (`QUEUE_LIMIT` records). Where it is full, the caller waits, at
-    most `QUEUE_WAIT` seconds; after that, records are dropped without waiting until there is room
-    again, and then their number is logged. What a killed process and a power cut lose is said
-    at `PrintLogThread`.
+    The queue to the file is bounded (`QUEUE_LIMIT` records, and see `RecordQueue`). Where it is
+    full, the caller waits, at most `QUEUE_WAIT` seconds; after that, and where the disk is known to
+    be full or gone, records are dropped without waiting until there is room again, and then their
+    number is logged. What a killed process and a power cut lose is said at `PrintLogThread`, how
+    long files are kept at `DailyFile`.
 
     @param kwargs: the streams: callables that return a record, or None to log nothing.
     """

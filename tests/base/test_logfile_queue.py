@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from logged import logging_ended, messages
 
-from paradrop.base import logfile, output
+from paradrop.base import logfile, logqueue, output
 from paradrop.base.logqueue import RecordQueue
 from paradrop.base.output import out
 
@@ -70,6 +70,29 @@ def test_who_waits_goes_on_as_soon_as_there_is_room() -> None:
         waiter.join(0.01)
         assert time.monotonic() - before < 20
     assert taken == [True]
+
+
+def test_long_lines_are_bounded_by_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logqueue, "LONG_LIMIT", 5000)
+    queue = RecordQueue(10, patience=0)
+    long = (1.7e9, "x" * 2000)
+    longest = (1.7e9, "x" * 9000)
+    assert [queue.offer(long) for _ in range(3)] == [True, True, False]
+    assert queue.offer(RECORD)
+    taken = [queue.get(), queue.get()]
+    assert not queue.offer(longest)
+    assert queue.made_room([*taken, None, threading.Event()]) == 2
+    assert queue.offer(longest)  # alone, it may be as long as it is
+    assert not queue.offer(long)
+
+
+def test_a_long_message_is_a_record_like_any_other(tmp_path: Path) -> None:
+    out.startLogging(tmp_path, printToConsole=False)
+    for _ in range(3):
+        out.info("x" * 100_000)
+    assert messages(tmp_path) == ["x" * 100_000] * 3
+    assert out.queue is not None
+    assert not out.queue._long
 
 
 def test_nobody_waits_for_a_disk_that_is_known_to_be_full() -> None:
