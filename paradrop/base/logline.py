@@ -19,7 +19,7 @@ Line = tuple[float, str]
 """The time of a record, and its line."""
 
 LINE_LIMIT = 16 * 1024 * 1024
-"""Bytes of a line; what is longer, as damage may be, is passed over without being held."""
+"""Bytes of a line that are read at once; damage may be longer, and is passed over in pieces."""
 
 _quote = _json.encode_basestring_ascii
 
@@ -85,7 +85,7 @@ def line_of(record: Record, pieces: Pieces | None = None) -> str:
         return _line_of(record)
 
 
-_second = (0, "")  # that of the last record, and its text
+_second = (math.inf, "")  # that of the last record, and its text
 
 
 def lines_by_date(waiting: Iterable[object]) -> Iterator[tuple[date, Sequence[str]]]:
@@ -174,15 +174,11 @@ def record_of(line: bytes) -> Record | None:
 
 
 def _lines(stream: IO[bytes], size: float) -> Iterator[bytes]:
-    begins = True
     while line := stream.readline(LINE_LIMIT):
         size -= len(line)
         if size < 0:
             return
-        ends = line.endswith(b"\n")
-        if begins and (ends or len(line) < LINE_LIMIT):
-            yield line
-        begins = ends
+        yield line
 
 
 def _line_of(record: Record) -> str:

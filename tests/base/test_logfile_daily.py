@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from logged import logging_ended
 
+from paradrop.base import logline
 from paradrop.base import settings as base_settings
 from paradrop.base.logdaily import DailyFile, dated_files
 from paradrop.base.logfile import Record, encode, read_since
@@ -248,13 +250,17 @@ def test_what_is_passed_over_is_what_parsing_would_pass_over(
     assert list(read_since(folder, target)) == wanted
 
 
-def test_a_line_without_an_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paradrop.base.logline.LINE_LIMIT", 100)
-    stamp = noon(TODAY)
-    good = encode(record("good", stamp))
-    whole = encode(record("x" * 50, stamp))
-    (tmp_path / "log").write_bytes(good + b"\0" * 1050 + b"\n" + whole + good)
-    assert [read["message"] for read in read_since(tmp_path, 0)] == ["good", "x" * 50, "good"]
+def test_a_line_without_an_end_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            line = super().readline(size)
+            assert len(line) <= 100
+            return line
+
+    monkeypatch.setattr(logline, "LINE_LIMIT", 100)
+    good, other = (encode(record(text, noon(TODAY))) for text in ("good", "x" * 50))
+    stream = Stream(good + b"\0" * 1050 + b"\n" + other + b'{"torn' * 99 + b"\n" + good)
+    assert [read["message"] for read in logline.parse(stream)] == ["good", "x" * 50, "good"]
 
 
 def test_a_midnight_within_a_batch_divides_it(tmp_path: Path, zone: pytest.MonkeyPatch) -> None:
