@@ -17,6 +17,7 @@ import pytest
 
 import paradrop
 from paradrop.base.lockfile import LockFile
+from paradrop.daemon import main
 
 WORDS = ["provision", "--pdid", "r1", "--router", "wss://r/ws", "--token-file"]
 
@@ -42,10 +43,46 @@ def test_provision_writes_the_identity(daemon: Any, tmp_path: Path) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+def test_provision_takes_the_server_as_well(daemon: Any) -> None:
+    assert daemon.run(*WORDS, "-", input="secret").returncode == 0
+    assert daemon.state["pdserver"] == "https://paradrop.org"
+    assert daemon.run(*WORDS, "-", "--pdserver", "http://s:81", input="secret").returncode == 0
+    assert daemon.state["pdserver"] == "http://s:81"
+
+
+def test_a_token_that_is_no_text_is_refused(daemon: Any, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    done = daemon.run(*WORDS, str(tmp_path / "token"))
+    assert done.returncode == 1
+    assert "has no token" in done.stderr
+    assert not (daemon.home / "config").exists()
+
+
+def test_a_daemon_that_may_not_be_told_is_named(
+    daemon: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for name, value in daemon.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "kill", refuse)
+    daemon.runtime.mkdir()
+    (tmp_path / "token").write_text("secret")
+    with LockFile(daemon.runtime / "paradropd.pid"):
+        assert main([*WORDS, str(tmp_path / "token")]) == 1
+    assert (
+        f"provisioned, but the daemon (pid {os.getpid()}) was not told" in capsys.readouterr().err
+    )
+    assert daemon.state["pdid"] == "r1"
+
+
 def test_provision_imports_nothing_heavy(daemon: Any) -> None:
     program = (
-        "import sys; from paradrop.daemon import main; status = main(sys.argv[1:]);"
-        "heavy = {'twisted', 'autobahn', 'cryptography', 'dataclasses', 'tempfile'} & {*sys.modules};"
+        "import sys; before = {*sys.modules};"
+        "from paradrop.daemon import main; status = main(sys.argv[1:]);"
+        "heavy = {'twisted', 'autobahn', 'cryptography', 'dataclasses', 'tempfile'};"
+        "heavy &= {*sys.modules} - before;"
         "sys.exit(status or ' '.join(heavy) or None)"
     )
     done = subprocess.run(
@@ -68,6 +105,8 @@ def test_provision_imports_nothing_heavy(daemon: Any) -> None:
         (["provision", "--pdid", "a.b", "--router", "wss://r/ws", "--token-file", "-"], "pdid"),
         (["provision", "--pdid", "a", "--router", "http://r/ws", "--token-file", "-"], "URL"),
         (["provision", "--pdid", "a", "--router", "wss://", "--token-file", "-"], "URL"),
+        (["provision", "--pdid", "a", "--router", "wss://[r/ws", "--token-file", "-"], "URL"),
+        ([*WORDS, "-", "--pdserver", "wss://s"], "URL"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(daemon: Any, words: list[str], told: str) -> None:
@@ -161,12 +200,15 @@ class TestRoot:
         yield made
         shutil.rmtree(made)
 
-    def test_writes_as_the_owner_of_the_home(self, folder: Path, new_daemon: Any) -> None:
+    @pytest.mark.parametrize("owner", [65534, 54321], ids=["nobody", "no account"])
+    def test_writes_as_the_owner_of_the_home(
+        self, folder: Path, new_daemon: Any, owner: int
+    ) -> None:
         daemon = new_daemon(folder)
-        os.chown(daemon.home, 65534, 65534)
+        os.chown(daemon.home, owner, owner)
         (folder / "token").write_text("secret")
         (folder / "token").chmod(0o600)
         done = daemon.run(*WORDS, str(folder / "token"))
         assert done.returncode == 0, done.stderr
         for name in ("config", "keys", "keys/apitoken", "logs"):
-            assert (daemon.home / name).stat().st_uid == 65534, name
+            assert (daemon.home / name).stat().st_uid == owner, name
