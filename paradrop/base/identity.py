@@ -165,9 +165,13 @@ def read_key(name: str) -> str | bytes | None:
     @raise ParadropException: the name is refused.
     """
     try:
-        data = key_path(name).read_bytes()
+        return key_value(key_path(name).read_bytes())
     except FileNotFoundError:
         return None
+
+
+def key_value(data: bytes) -> str | bytes:
+    """@return: what is in the file of a key, as text where it is UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -306,7 +306,7 @@ class NexusBase:
         with self.transaction():
             assert self._transaction is not None
             self._transaction.provisioning = True
-            _adopt(self, self.info.contents | {"version": self.VERSION} | identity_fields)
+            _adopt(self, self.info.contents | {"version": identity.VERSION} | identity_fields)
 
     def reload(self) -> None:
         """
@@ -339,7 +339,8 @@ class NexusBase:
         @raise ParadropException: the name would leave the key folder.
         """
         if self._transaction is not None and name in self._transaction.keys:
-            return self._transaction.keys[name]
+            kept = self._transaction.keys[name]
+            return None if kept is None else identity.key_value(identity.key_content(kept)[0])
         key = identity.read_key(name)
         if key is not None:
             output.out.conceal(key)

@@ -156,6 +156,13 @@ class TestState:
         core.info.more = 1
         assert core.saved
 
+    def test_a_subclass_with_a_version_of_its_own_can_be_started_again(self, made: Any) -> None:
+        class Mine(NexusBase):
+            VERSION = 7
+
+        made(Mine).provision("r1")
+        assert made(Mine).provisioned()
+
     def test_goes_where_the_settings_say_now(
         self, made: Any, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -365,6 +372,17 @@ class TestTransaction:
             assert on_disk()["pdid"] is None
             raise KeyError
         assert not core.provisioned()
+
+    def test_gives_keys_as_they_will_be_given(self, made: Any) -> None:
+        core = made()
+        core.saveKey("old", "gone")
+        with core.transaction():
+            core.saveKey(b"text", "a")
+            core.saveKey(b"\xff", "b")
+            core.deprovision()
+            before = [core.getKey(name) for name in ("a", "b", "apitoken", "gone")]
+        assert before == ["text", b"\xff", None, "old"]
+        assert before == [core.getKey(name) for name in ("a", "b", "apitoken", "gone")]
 
     def test_refuses_the_name_of_a_key_where_it_is_given(self, made: Any) -> None:
         core = made()
