@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from paradrop.base.durable import make_folder
 from paradrop.base.exceptions import ParadropException
-
 
 LOCK_NAME = "paradrop.lock"
 """Of the file beside a state file while a process uses it."""
+
+_held: dict[tuple[str, int], LockFile] = {}
 
 
 class LockFile:
@@ -70,6 +72,25 @@ class LockFile:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def lock_beside(path: str | os.PathLike[str]) -> LockFile:
+    """
+    Hold the lock of a state file; a process that has it already shares it with itself.
+
+    @param path: of the state file; its folder is made if it is missing.
+    @return: for `release`.
+    @raise ParadropException: another process holds it.
+    @raise OSError: the folder or the file in it cannot be used.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    make_folder(folder)
+    mine = (str(folder), os.getpid())  # a process that was forked does not hold what it inherits
+    if mine not in _held or not _held[mine].held:
+        lock = LockFile(folder / LOCK_NAME)
+        lock.acquire()
+        _held[mine] = lock
+    return _held[mine]
 
 
 def holder(path: str | os.PathLike[str]) -> int | None:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from paradrop.base import identity, output, settings
 from paradrop.base.attributes import AttrWrapper as AttrWrapper
-from paradrop.base.durable import make_folder
-from paradrop.base.lockfile import LOCK_NAME, LockFile
+from paradrop.base.lockfile import lock_beside
 from paradrop.base.statefile import Key, StateFile
 from paradrop.base.states import State
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 core: Any = None
 """The nexus of this process; whoever makes it assigns it."""
-
-_locks: dict[tuple[str, int], LockFile] = {}
 
 
 @dataclass
@@ -70,7 +67,7 @@ class NexusBase:
         self._client: Any = None
         self._connecting: Deferred[Any] | None = None
         self._attempt: object = None
-        self._lock = _lock_beside(settings.CONFIG_FILE)
+        self._lock = lock_beside(settings.CONFIG_FILE)
         self._state: StateFile | None = None
         self._transaction: _Transaction | None = None
         self._saver: Saver | None = Saver(self._begin_save, reactor)
@@ -345,18 +342,6 @@ class NexusBase:
         if key is not None:
             output.out.conceal(key)
         return key
-
-
-def _lock_beside(path: str | os.PathLike[str]) -> LockFile:
-    """Hold the lock of a state file; a process that has it already shares it with itself."""
-    folder = Path(os.path.realpath(path)).parent
-    make_folder(folder)
-    mine = (str(folder), os.getpid())
-    if mine not in _locks or not _locks[mine].held:
-        lock = LockFile(folder / LOCK_NAME)
-        lock.acquire()
-        _locks[mine] = lock
-    return _locks[mine]
 
 
 def _report_unsaved(failure: Failure) -> None:
