@@ -24,7 +24,7 @@ class Concealment:
     line by itself (what is printed becomes a record a line). Other encodings of it, such as
     Base64, are not known.
 
-    @ivar active: whether there is anything to conceal; who asks first spares a copy.
+    @ivar active: whether there is anything to conceal.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,20 @@ class Concealment:
         with self._lock:
             forms = {*self._forms, *_forms(secret)}
             self._forms = tuple(sorted(forms, key=len))
+            self._json_forms = tuple({json.dumps(form)[1:-1] for form in forms})
             self.active = bool(forms)
+
+    def may_be_in(self, line: str) -> bool:
+        """
+        Whether a secret may be in a record: not, if it is not in its line of JSON. This is quick,
+        and nearly always the answer.
+        """
+        for form in self._json_forms:  # any() takes twice as long
+            if form in line:
+                break
+        else:
+            return False
+        return True
 
     def text(self, value: str) -> str:
         """The text, with `CONCEALED` for each secret."""

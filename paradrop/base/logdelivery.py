@@ -84,15 +84,18 @@ class Delivery:
 
         @param pieces: of its line, if they are known.
         """
-        if self.concealment.active:
-            record.update(self.concealment.record(record))
         queue = self.queue
-        if queue is not None:
+        concealment = self.concealment
+        if queue is not None or concealment.active:
             line = line_of(record, pieces)
-            if len(line) <= LONG_LINE and queue.qsize() < queue.limit:
-                queue.put((record["timestamp"], line))
-            else:
-                queue.offer((record["timestamp"], line))
+            if concealment.active and concealment.may_be_in(line):
+                record.update(concealment.record(record))
+                line = line_of(record, pieces)
+            if queue is not None:
+                if len(line) <= LONG_LINE and queue.qsize() < queue.limit:
+                    queue.put((record["timestamp"], line))
+                else:
+                    queue.offer((record["timestamp"], line))
         if (
             self.show_all
             or self.subscribers

@@ -193,3 +193,13 @@ def test_a_handle_print_of_ones_own_gets_every_record() -> None:
     for _ in range(3):
         own.info("text")
     assert [record["message"] for record in taken if record] == ["text"] * 3
+
+
+def test_what_the_logging_says_itself_names_who_called() -> None:
+    records: list[Record] = []
+    out.subscribe(records.append)
+    out.logToConsole(False)
+    line = sys._getframe().f_lineno
+    out.getLogsSince(0)
+    out.getLogsSince(0)
+    assert [record["line"] - line for record in records] == [1, 2]
