@@ -16,6 +16,7 @@ from logged import logging_ended, messages, written
 from twisted.logger import Logger
 
 from paradrop.base.concealment import CONCEALED, SHORTEST, Concealment
+from paradrop.base.logline import line_of
 from paradrop.base.output import Output, out
 
 SECRET = "s3cret-token"
@@ -160,3 +161,30 @@ def test_a_secret_is_found_as_text_is_usually_written(secret: str | bytes, write
     shown = concealment.text(f"x {write(value)} y")
     assert CONCEALED in shown
     assert core not in shown
+
+
+secrets = st.text(min_size=SHORTEST) | st.text("'\"\\\n\t%ü", min_size=SHORTEST)
+holders = st.sampled_from(
+    [
+        lambda secret: secret,
+        lambda secret: {"nested": [{"deeper": secret}]},
+        lambda secret: {secret: 1},
+        lambda secret: [secret, {"not": object}],
+        lambda secret: {"nan": float("nan"), "nested": {"text": secret}},
+        lambda secret: secret.encode(errors="surrogatepass"),
+        lambda secret: ValueError(secret),
+    ]
+)
+
+
+@given(secrets, st.sampled_from([str, repr, json.dumps, ascii]), holders)
+def test_a_record_that_has_a_secret_is_never_taken_for_one_that_has_none(
+    secret: str, write: Any, hold: Any
+) -> None:
+    concealment = Concealment()
+    concealment.add(secret)
+    record = {"message": write(secret), "type": 3, "extra": {"held": hold(secret)}}
+    if concealment.record(record)["message"] != record["message"]:
+        assert concealment.may_be_in(line_of({**record, "extra": {}}))
+    if concealment.active:
+        assert concealment.may_be_in(line_of({**record, "message": ""}))
