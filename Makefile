@@ -1,7 +1,7 @@
 # `make qualify`: build the images, run every suite on every architecture, write the report.
 # `make test`: lint, types, fast tests, a short look at both emulated routers.
 # `make bench`: what is promised of the speed, both sides measured; a quarter of an hour.
-# `make nightly`: the property tests, thoroughly; about an hour.
+# `make nightly`: the property tests, thoroughly.
 
 PYTHON ?= python3.11
 TOX := .tox/bootstrap/bin/tox
