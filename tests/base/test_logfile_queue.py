@@ -41,6 +41,7 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     monkeypatch.setattr(logfile, "RETRY_INTERVAL", 0.01)
     monkeypatch.setattr(output, "QUEUE_LIMIT", 10)
+    monkeypatch.setattr(output, "QUEUE_WAIT", 30)
     disk = Disk(monkeypatch)
     yield disk
     disk.full = False
