@@ -70,7 +70,7 @@ class Theirs(ApplicationSession):
 def _bare(url: str, token: str, serializer: Any = MsgPackSerializer) -> Deferred[Any]:
     joined: Deferred[Any] = Deferred()
     config = ComponentConfig(realm="paradrop", extra={"token": token, "joined": joined})
-    sessions = ApplicationSessionFactory(config)
+    sessions: Any = ApplicationSessionFactory(config)
     sessions.session = Theirs
     client = WampWebSocketClientFactory(sessions, url=url, serializers=[serializer()])
     client.setProtocolOptions(tcpNoDelay=True)

@@ -74,17 +74,19 @@ class Documented(WampWebSocketClientFactory, ReconnectingClientFactory):
         return super().buildProtocol(addr)
 
     def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
-        self.retry(connector)
+        self.retry(connector)  # type: ignore[no-untyped-call]
 
     def clientConnectionLost(self, connector: Any, reason: Any) -> None:
-        self.retry(connector)
+        self.retry(connector)  # type: ignore[no-untyped-call]
 
 
 def _start_theirs(url: str, token: str, count: Count) -> Documented:
     extra: dict[str, Any] = {"token": token, "count": count}
-    sessions = ApplicationSessionFactory(ComponentConfig(realm="paradrop", extra=extra))
+    sessions: Any = ApplicationSessionFactory(ComponentConfig(realm="paradrop", extra=extra))
     sessions.session = Theirs
-    client = Documented(sessions, url=url, serializers=[MsgPackSerializer()])
+    client = Documented(  # type: ignore[no-untyped-call]
+        sessions, url=url, serializers=[MsgPackSerializer()]
+    )
     client.count, extra["client"] = count, client
     connectWS(client, tls.client_options(client.host))
     return client
