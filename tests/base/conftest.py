@@ -16,7 +16,15 @@ from sessions import Devices
 from harness.device.proxy import Relay
 from harness.node import Node
 from paradrop.base import nexus, settings
+from paradrop.base.concealment import Concealment
 from paradrop.base.output import out
+
+
+@pytest.fixture(autouse=True)
+def secrets() -> Iterator[None]:
+    """What a test has told the log to conceal is no secret in the next one."""
+    yield
+    out._delivery.concealment = Concealment()
 
 
 class Reactor:

@@ -24,7 +24,9 @@ def snapshot() -> dict[str, Any]:
 
 
 DEFAULTS = snapshot()
-same_folder = profile(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+same_folder = profile(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,9 @@ from paradrop.base import durable, identity, settings
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.statefile import StateFile
 
-same_folder = profile(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+same_folder = profile(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 
 scalars = (
     st.none()

@@ -18,6 +18,8 @@ import yaml
 
 from harness.child import Child
 from harness.node import Node, Operator
+from paradrop.base.concealment import Concealment
+from paradrop.base.output import out
 
 numbers = itertools.count()
 
@@ -27,6 +29,13 @@ def operator(node: Node) -> Iterator[Operator]:
     made = node.operator()
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def secrets() -> Iterator[None]:
+    """What a test has told the log to conceal is no secret in the next one."""
+    yield
+    out._delivery.concealment = Concealment()
 
 
 class Daemon:

@@ -15,7 +15,9 @@ from paradrop.base import settings
 from paradrop.base.exceptions import SettingsError
 from paradrop.daemon import configuration
 
-same_folder = profile(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+same_folder = profile(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner)

@@ -17,7 +17,9 @@ from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
 from paradrop.daemon import provisioning
 
-same_folder = profile(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+same_folder = profile(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 
 
