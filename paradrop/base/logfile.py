@@ -160,7 +160,7 @@ class PrintLogThread(threading.Thread):
             written &= self._append(day, lines)
         if self._lost and written:
             self._say_lost()
-        if written and count < len(batch):
+        if not self._given_up and count < len(batch):
             for item in batch:
                 if isinstance(item, threading.Event):
                     item.set()
@@ -207,7 +207,7 @@ class PrintLogThread(threading.Thread):
         self._troubled = troubled
         self._failed = self._failed or troubled
         if isinstance(self.queue, RecordQueue):
-            self.queue.stalled = troubled
+            self.queue.stall(troubled)
 
 
 def read_since(

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from paradrop.base.logline import Line
 
@@ -25,7 +25,7 @@ class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
 
     @param limit: lines.
     @param patience: seconds.
-    @ivar stalled: whoever gets the lines sees no end of its trouble: waiting for room is no use.
+    @ivar stalled: what `stall` was told.
     """
 
     def __init__(self, limit: int, patience: float) -> None:
@@ -49,8 +49,10 @@ class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
             self.put(line)
             return True
         with self._room:
-            patience = 0 if self.stalled or self._lost else self.patience
-            if not self.wait_for_room(patience, size):
+            self._wait(
+                lambda: self.stalled or self._has_room(size), 0 if self._lost else self.patience
+            )
+            if not self._has_room(size):
                 self._lost += 1
                 return False
             if size > LONG_LINE:
@@ -58,18 +60,21 @@ class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
             self.put(line)
             return True
 
-    def wait_for_room(self, timeout: float, size: int = 0) -> bool:
+    def wait_for_room(self, timeout: float) -> bool:
         """
         @param timeout: seconds.
-        @param size: characters of the line.
-        @return: whether there is room.
+        @return: whether there is room for a line that is not long.
+        """
+        return self._wait(lambda: self._has_room(0), timeout)
+
+    def stall(self, stalled: bool) -> None:
+        """
+        @param stalled: whether whoever gets the lines sees no end of its trouble: to wait for room
+            is no use.
         """
         with self._room:
-            self._waiting += 1
-            try:
-                return self._room.wait_for(lambda: self._has_room(size), timeout)
-            finally:
-                self._waiting -= 1
+            self.stalled = stalled
+            self._room.notify_all()
 
     def made_room(self, taken: Iterable[object] = ()) -> int:
         """
@@ -87,6 +92,14 @@ class RecordQueue(queue.SimpleQueue["Line | threading.Event | None"]):
             self._room.notify_all()
             lost, self._lost = self._lost, 0
             return lost
+
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        with self._room:
+            self._waiting += 1
+            try:
+                return self._room.wait_for(condition, timeout)
+            finally:
+                self._waiting -= 1
 
     def _has_room(self, size: int) -> bool:
         if self.qsize() >= self.limit:

@@ -142,7 +142,7 @@ def test_printing_works_where_there_is_no_console(
 def test_a_console_that_was_closed_does_not_break_who_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdout", closed := io.StringIO())
+    monkeypatch.setattr(sys, "stdout", closed := io.TextIOWrapper(io.BytesIO()))
     out.startLogging(tmp_path, stealStdio=True)
     closed.close()
     print("still a record", flush=True)
