@@ -6,14 +6,19 @@ Property tests look more thoroughly, and take their time, with `--hypothesis-pro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
 from harness.node import Node
+from paradrop.base import settings
 
-settings.register_profile(
-    "nightly", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "nightly",
+    max_examples=2000,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 
 
@@ -25,3 +30,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A configuration home of the test's own; the settings are loaded."""
+    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
+    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
+    settings.loadSettings("unittest")
+    yield tmp_path / "etc"
+    monkeypatch.undo()
+    settings.loadSettings("production", make_folders=False)

@@ -20,6 +20,8 @@ from paradrop.base.output import out
 PROGRAM = """
 import sys
 from paradrop.base import nexus, settings
+
+pytestmark = pytest.mark.usefixtures("home")
 settings.loadSettings("unittest")
 core = nexus.NexusBase(False, False)
 print("mine", flush=True)
@@ -27,16 +29,8 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
-    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
-    settings.loadSettings("unittest")
-    return tmp_path / "etc"
-
-
 @pytest.fixture
-def other() -> Any:
+def other(home: Path) -> Any:
     """Another process that uses the home."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],

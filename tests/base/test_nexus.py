@@ -20,13 +20,7 @@ from paradrop.base.nexus import AttrWrapper, NexusBase
 from paradrop.base.output import Level, out
 from paradrop.base.statefile import StateFile
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
-    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
-    settings.loadSettings("unittest")
-    return tmp_path / "etc"
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from sessions import Device, drop
 
 from harness.node import Node
-from paradrop.base import nexus, settings
+from paradrop.base import nexus
 from paradrop.base.nexus import NexusBase
 from paradrop.base.output import out
 from paradrop.base.states import State
@@ -45,16 +45,8 @@ class Mine(NexusBase):
 
 
 @pytest.fixture
-def mine(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    reactor: Any,
-    request: pytest.FixtureRequest,
-) -> Iterator[Mine]:
-    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
-    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
-    settings.loadSettings("unittest")
-    request.getfixturevalue("quick")
+def mine(home: Path, reactor: Any, request: pytest.FixtureRequest) -> Iterator[Mine]:
+    request.getfixturevalue("quick")  # after the settings were loaded
     nexus.core = made = reactor(Mine, False, False)
     yield made
     reactor(made.disconnect)

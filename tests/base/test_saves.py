@@ -16,13 +16,7 @@ from paradrop.base import durable, nexus, settings, statefile
 from paradrop.base.nexus import NexusBase
 from paradrop.base.output import out
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
-    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
-    settings.loadSettings("unittest")
-    return tmp_path / "etc"
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

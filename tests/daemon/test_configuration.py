@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 from paradrop.base import settings
 from paradrop.base.exceptions import SettingsError
 from paradrop.daemon import configuration
+
+pytestmark = pytest.mark.usefixtures("home")
 
 same_folder = profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
@@ -30,16 +31,6 @@ changes_of = {
     "WAMP_CA_FILE": st.text(max_size=8) | st.none(),
     "DEBUG_MODE": st.booleans(),
 }
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
-    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
-    settings.loadSettings("unittest")
-    yield tmp_path / "etc"
-    monkeypatch.undo()
-    settings.loadSettings("production", make_folders=False)
 
 
 @same_folder

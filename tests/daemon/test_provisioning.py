@@ -12,23 +12,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from paradrop.base import identity, settings
+from paradrop.base import identity
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
 from paradrop.daemon import provisioning
+
+pytestmark = pytest.mark.usefixtures("home")
 
 same_folder = profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CONFIG_HOME_DIR", str(tmp_path / "etc"))
-    monkeypatch.setenv("RUNTIME_HOME_DIR", str(tmp_path / "run"))
-    settings.loadSettings("unittest")
-    return tmp_path / "etc"
 
 
 @pytest.fixture
