@@ -17,11 +17,11 @@ from paradrop.base.lockfile import LockFile, holder
 from paradrop.base.nexus import NexusBase
 from paradrop.base.output import out
 
+pytestmark = pytest.mark.usefixtures("home")
+
 PROGRAM = """
 import sys
 from paradrop.base import nexus, settings
-
-pytestmark = pytest.mark.usefixtures("home")
 settings.loadSettings("unittest")
 core = nexus.NexusBase(False, False)
 print("mine", flush=True)
