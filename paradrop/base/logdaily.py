@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import IO
 
 from paradrop.base import settings
 from paradrop.base.durable import sync_folder
@@ -30,8 +31,9 @@ class DailyFile:
     Files of earlier dates are removed, the oldest first, where they are too old, or all files
     together, that of today included, are too large. Age is counted from the last date before today
     of which there is a file, not from today: a clock that jumps ahead, and is set right before the
-    next midnight, costs nothing. A file of today that grows over half of `max_bytes` takes its
-    date at once, in place of one that had it before.
+    next midnight, costs nothing. What was logged while the clock stood in the past is as old as its
+    file says, which is touched when the clock jumps ahead. A file of today that grows over half of
+    `max_bytes` takes its date at once, in place of one that had it before.
 
     @param max_days: days that files are kept; 0 for ever; None for `settings.LOG_MAX_DAYS`.
     @param max_bytes: what all files may take; 0 for no bound; None for `settings.LOG_MAX_BYTES`.
@@ -54,7 +56,7 @@ class DailyFile:
         self._open()
         today = date.today()
         if self._day not in (None, today):
-            self._turn_over()
+            self._turn_over(today)
         self._prune(today)
 
     def append(self, day: date, lines: bytes) -> None:
@@ -62,13 +64,13 @@ class DailyFile:
         if self._descriptor is None:
             self._open()
         if self._day not in (None, day):
-            self._turn_over()
+            self._turn_over(day)
             self._prune(day)
         assert self._descriptor is not None
         size = os.fstat(self._descriptor).st_size
         limit = self._limit()
         if self._day is not None and size + len(lines) > limit / 2:
-            self._turn_over(replace=True)
+            self._turn_over(day, replace=True)
             size = 0
             self._prune(day)
         elif self._older and self._older + size + len(lines) > limit:
@@ -111,19 +113,21 @@ class DailyFile:
                 return local_date(record["timestamp"])
         return local_date(changed)
 
-    def _turn_over(self, replace: bool = False) -> None:
-        """Give the file the name of the date of its records, and begin a new one."""
+    def _turn_over(self, day: date, replace: bool = False) -> None:
+        """Give the file the name of the date of its records, and begin a new one for a day."""
         assert self._descriptor is not None
+        assert self._day is not None
         os.fdatasync(self._descriptor)
         if self._is_at(self.path):
             dated = self.path.with_name(f"{self.path.name}.{self._day:%Y_%m_%d}")
-            if dated.exists() and not replace:
-                # After a step of the clock. A power cut before the unlink doubles records: better
-                # than losing them.
-                _append_file(self.path, dated)
+            if dated.exists() and not replace:  # after a step of the clock
+                if not _ends_with(dated, self.path):  # not even before a power cut
+                    _append_file(self.path, dated)
                 self.path.unlink()
             else:
                 self.path.replace(dated)
+            if (day - self._day).days > 1:
+                os.utime(dated)
         self.close()
         self._open()
 
@@ -139,7 +143,8 @@ class DailyFile:
         room = self._limit() - size
         self._older = sum(status.st_size for _, _, status in files)
         for day, path, status in files:
-            if (kept and days and (days[-1] - day).days >= kept) or self._older > room:
+            last = max(day, local_date(status.st_mtime))
+            if (kept and days and (days[-1] - last).days >= kept) or self._older > room:
                 with contextlib.suppress(OSError):
                     path.unlink()
                     self._older -= status.st_size
@@ -189,6 +194,20 @@ def _end_line(descriptor: int) -> None:
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         os.write(descriptor, b"\n")
+
+
+def _ends_with(path: Path, part: Path) -> bool:
+    """Whether the contents of one file are the end of another."""
+    size = part.stat().st_size
+    if path.stat().st_size < size:
+        return False
+    with path.open("rb") as whole, part.open("rb") as stream:
+        whole.seek(-size, os.SEEK_END)
+        return all(whole.read(len(chunk)) == chunk for chunk in _chunks(stream))
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: stream.read(1 << 16), b"")
 
 
 def _append_file(source: Path, target: Path) -> None:

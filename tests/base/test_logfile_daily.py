@@ -42,6 +42,7 @@ def record(message: str, timestamp: float) -> Record:
 def put(folder: Path, day: date, size: int = 0) -> Path:
     path = folder / f"log.{day:%Y_%m_%d}"
     path.write_bytes(encode(record("x" * size, noon(day))))
+    os.utime(path, (noon(day), noon(day)))
     return path
 
 
@@ -107,6 +108,37 @@ def test_age_is_counted_from_the_last_day_that_was_logged(tmp_path: Path) -> Non
     put(tmp_path, days_ago(-500))  # from when the clock was ahead
     DailyFile(tmp_path, max_days=2).close()
     assert ages(tmp_path) == [-500, 100, 101]
+
+
+def test_what_was_logged_before_the_clock_was_set_is_kept_as_long_as_all_else(
+    tmp_path: Path,
+) -> None:
+    """A device without a clock of its own begins in the past, each time."""
+    put(tmp_path, days_ago(1))
+    file = DailyFile(tmp_path, max_days=30)
+    then = noon(date(2000, 1, 1))
+    file.append(date(2000, 1, 1), encode(record("booting", then)))
+    os.utime(tmp_path / "log", (then, then))
+    file.append(TODAY, encode(record("booted", noon(TODAY))))
+    file.close()
+    DailyFile(tmp_path, max_days=30).close()
+    old = tmp_path / "log.2000_01_01"
+    assert texts(old) == ["booting"]
+    os.utime(old, (noon(days_ago(40)),) * 2)
+    DailyFile(tmp_path, max_days=30).close()
+    assert not old.exists()
+
+
+def test_a_power_cut_while_files_become_one_doubles_nothing(tmp_path: Path) -> None:
+    whole = b"".join(encode(record(str(number), noon(days_ago(1)))) for number in range(9999))
+    dated = put(tmp_path, days_ago(1))
+    before = dated.read_bytes()
+    for content in (before, before + whole):  # the cut was before it, or after it
+        dated.write_bytes(content)
+        (tmp_path / "log").write_bytes(whole)
+        DailyFile(tmp_path).close()
+        assert dated.read_bytes() == before + whole
+        assert (tmp_path / "log").read_bytes() == b""
 
 
 def test_the_oldest_make_room_while_today_grows(tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ def test_nobody_waits_for_a_disk_that_is_known_to_be_full() -> None:
     before = time.monotonic()
     waiter = threading.Thread(target=queue.offer, args=[RECORD])
     waiter.start()
-    queue.stall(True)  # while it waits, or before
+    wait_until(lambda: queue._waiting)
+    queue.stall(True)
     waiter.join()
     assert not queue.offer(RECORD)
     assert time.monotonic() - before < 5
