@@ -102,7 +102,7 @@ class Output:
         self.outputMappings: dict[str, Any] = {}
         self.logpath: Path | None = None
         self.printer: PrintLogThread | None = None
-        self._delivery = Delivery(self._show, self._report, _ALWAYS_SHOWN)
+        self._delivery = Delivery(self._show, lambda error: self.exception(error), _ALWAYS_SHOWN)
         self.stealIo = False
         self.redirectOut = self._redirect(sys.stdout, Level.VERBOSE)
         self.redirectErr = self._redirect(sys.stderr, Level.WARN)
@@ -382,9 +382,6 @@ class Output:
     def _twisted_event(self, event: dict[str, Any]) -> None:
         self.twisted(event)
         self.twistedErr(event)
-
-    def _report(self, error: Exception) -> None:
-        self.exception(error)
 
 
 def _color_of(record: Record) -> str:

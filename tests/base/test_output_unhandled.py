@@ -1,5 +1,6 @@
 """What nobody handled, and what Twisted logs, arrives in the log."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -121,3 +122,23 @@ def test_twisted_streams_take_plain_events() -> None:
     assert out.twisted(error) is None
     assert "ValueError: v" in out.twistedErr(error)["message"]  # type: ignore[index]
     assert out.twisted({"message": (), "isError": 0}) is None
+
+
+def test_a_hook_that_was_there_before_is_called_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(kind))
+    out.startLogging(tmp_path, printToConsole=False)
+    for error in (ValueError("wrong value"), KeyboardInterrupt()):
+        sys.excepthook(type(error), error, None)
+    out.endLogging()
+    assert seen == [ValueError, KeyboardInterrupt]
+    assert messages(tmp_path) == ["unhandled exception\nValueError: wrong value"]
+
+
+def test_a_thread_that_exits_is_no_unhandled_exception(folder: Path) -> None:
+    thread = threading.Thread(target=sys.exit)
+    thread.start()
+    thread.join()
+    assert messages(folder) == []
