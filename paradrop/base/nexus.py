@@ -319,11 +319,14 @@ class NexusBase:
     def saveKey(self, key: str | bytes, name: str) -> None:
         """
         Keep a key, and keep it out of the log. It is on the disk when this returns, or when the
-        transaction ends. See `paradrop.base.identity.write_key`.
+        transaction ends. See `paradrop.base.identity.write_key`. A connection that waits, because
+        the API token was refused, tries at once with a new one.
         """
         output.out.conceal(key)
         if self._transaction is None:
             identity.write_key(key, name)
+            if name == identity.TOKEN_KEY and self._client is not None:
+                self._client.try_now("the key has changed")
         else:
             identity.key_path(name)
             self._transaction.keys[name] = key

@@ -103,3 +103,17 @@ def test_a_token_that_is_refused_is_told(
     records.wait("wamp.refused")
     assert mine.told[-1] is State.AUTH_FAILED
     assert mine.connection_state is State.AUTH_FAILED
+
+
+def test_a_new_token_is_tried_at_once(
+    node: Node, mine: Mine, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reactor(provision, node, mine, "nx-5")
+    token = mine.getKey("apitoken")
+    reactor(mine.saveKey, "not-the-token", "apitoken")
+    monkeypatch.setattr(settings, "WAMP_MAX_DELAY", 600)
+    joining = reactor.begin(mine.connect, Router)
+    records.wait("wamp.refused")
+    records.wait("wamp.retry", 2)
+    reactor(mine.saveKey, token, "apitoken")
+    assert joining.wait(5).client.state is State.READY
