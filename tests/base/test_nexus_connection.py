@@ -10,7 +10,7 @@ import pytest
 from sessions import Device, drop
 
 from harness.node import Node
-from paradrop.base import nexus
+from paradrop.base import nexus, settings
 from paradrop.base.nexus import NexusBase
 from paradrop.base.output import out
 from paradrop.base.states import State
