@@ -337,6 +337,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._before_join = (self.delay, self.retries)
         self._joined_at = self.reactor.seconds()
         self.delay, self.retries, self._refusals = self.initialDelay, 0, ("", 0)
+        self.outbox.send(session)  # before anybody publishes what is newer
         self.session = session
         self._states.become(State.READY)
         deferred = self.deferred
@@ -345,7 +346,6 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(session)
-        self.outbox.send(session)
 
     def lost(self, session: Any) -> None:
         """A session is over, whether it was ready or not."""
@@ -409,6 +409,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.errback(NotConnected(f"the connection to {self.url} was left"))
+        self.outbox.clear()
 
     def _abort(self) -> None:
         if self._connection is not None and self._connection.transport is not None:

@@ -266,13 +266,12 @@ class BaseSession(ApplicationSession):
         if self.client is None or not self._ready:
             return made
         replay = self.client.replay
-        replay.add(wanted)
 
-        def failed(failure: Failure) -> Failure:
-            replay.remove(lambda one: one is wanted)
-            return failure
+        def again(result: Any) -> Any:
+            replay.add(wanted)
+            return result
 
-        return made.addErrback(failed)
+        return made.addCallback(again)
 
     def _unregister(self, registration: Any) -> Any:
         uri = registration.procedure
@@ -339,7 +338,8 @@ class BaseSession(ApplicationSession):
         return succeed(None)
 
     def _joined(self) -> None:
-        if self._ready or self._ended:
+        stopped = self.client is not None and self.client.state is State.STOPPED
+        if self._ready or self._ended or stopped:
             return
         self._ready = True
         out.info(
@@ -359,7 +359,7 @@ class BaseSession(ApplicationSession):
             if self.client is not None:
                 self.client.joinFailed(failure)
 
-        joined = self._make_again().addCallback(lambda _: self._join(details))
+        joined = self._make_again().addCallback(lambda _: maybeDeferred(self._join, details))
         return joined.addCallbacks(lambda _: self._joined(), failed)
 
     @inlineCallbacks

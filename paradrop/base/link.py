@@ -59,6 +59,7 @@ class LinkWatch:
         except Exception as error:  # a convenience, never worth a daemon
             out.warn(f"links are not watched: {type(error).__name__}: {error}")
             self.watching.clear()
+            self._thread = None  # the next subscriber tries anew
 
     def _is_news(self, message: Any) -> bool:
         match message.get("event"):
@@ -66,6 +67,8 @@ class LinkWatch:
                 was = self._up.get(message["index"], False)
                 self._up[message["index"]] = now = _is_up(message)
                 return now and not was
+            case "RTM_DELLINK":
+                self._up.pop(message["index"], None)
             case "RTM_NEWADDR":
                 return True
             case "RTM_NEWROUTE":

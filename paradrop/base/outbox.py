@@ -46,6 +46,13 @@ class Outbox:
         self._waiting.append((sent, publish))
         return sent
 
+    def clear(self) -> None:
+        """Nothing will be published any more; who waits for an acknowledgement hears of it."""
+        while self._waiting:
+            sent, _ = self._waiting.popleft()
+            if sent is not None:
+                sent.cancel()
+
     def send(self, session: Any) -> None:
         """Publish everything, oldest first; what a lost session did not take stays."""
         if self.dropped:

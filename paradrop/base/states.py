@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable
 
 from paradrop.base.output import out
@@ -49,6 +50,8 @@ class States:
     def __init__(self, first: State = State.CONNECTING) -> None:
         self.now = first
         self._observers: tuple[Observer, ...] = ()
+        self._untold: deque[tuple[State, State, str]] = deque()
+        self._telling = False
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """
@@ -73,9 +76,19 @@ class States:
         if state is was:
             return False
         self.now = state
+        self._untold.append((was, state, reason))
+        if not self._telling:  # else an observer has caused it: the others hear the first one first
+            self._telling = True
+            try:
+                while self._untold:
+                    self._tell(*self._untold.popleft())
+            finally:
+                self._telling = False
+        return True
+
+    def _tell(self, was: State, now: State, reason: str) -> None:
         for observer in self._observers:
             try:
-                observer(was, state, reason)
+                observer(was, now, reason)
             except Exception as error:
                 out.exception(error)
-        return True

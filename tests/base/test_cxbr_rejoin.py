@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import PublishOptions
 from sessions import Device, Devices, drop
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred
 from harness.device.proxy import Relay
 from harness.node import Node
 from paradrop.base import settings
-from paradrop.base.cxbr import BaseClientFactory, CallOptions, NotConnected, State
+from paradrop.base.cxbr import BaseClientFactory, BaseSession, CallOptions, NotConnected, State
 from paradrop.base.exceptions import CallTimeout
 from paradrop.base.probe import Probe
 
@@ -138,6 +139,33 @@ class TestReplay:
         assert reactor(devices.sessions[-1].call, "org.paradrop.who") == "here"
         assert "already_exists" not in str(records)
 
+    def test_a_second_registration_that_fails_does_not_cost_the_first(
+        self, devices: Devices, records: Any, reactor: Any
+    ) -> None:
+        session = devices.join()
+        reactor(session.register, lambda pdid: "first", "org.paradrop.who")
+        with pytest.raises(ApplicationError, match="already_exists"):
+            reactor(session.register, lambda pdid: "second", "org.paradrop.who")
+        session = again(devices, session, records, reactor)
+        assert reactor(session.call, "org.paradrop.who") == "first"
+
+
+def test_an_on_join_may_be_a_coroutine(
+    devices: Devices, node: Node, records: Any, reactor: Any
+) -> None:
+    class Modern(Device):
+        async def onJoin(self, details: Any) -> None:
+            await self.register(lambda pdid: "here", "org.paradrop.who")
+            await BaseSession.onJoin(self, details)
+
+    def begin() -> Any:
+        extra = {"token": node.enroll("modern"), "made": devices.sessions}
+        devices.begun.append(Modern.start(node.url(), "modern", extra=extra))
+        return devices.begun[-1]
+
+    session = reactor(begin)
+    assert reactor(session.call, "org.paradrop.who") == "here"
+
 
 class TestCalls:
     def test_without_a_session_fail_at_once(self, devices: Devices, reactor: Any) -> None:
@@ -191,6 +219,24 @@ class TestCalls:
 
 
 class TestOutbox:
+    def test_what_is_newer_does_not_overtake(
+        self, devices: Devices, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settings, "WAMP_OUTBOX_LIMIT", 3)
+        session, events = devices.join(), Events()
+        reactor(session.subscribe, events.take, "org.paradrop.events")
+        reactor(drop, session)
+        records.wait("wamp.left")
+        reactor(publish, session, 1)
+
+        def at_once(was: State, now: State, why: str) -> None:
+            if now is State.READY:
+                publish(session, 2)
+
+        reactor(session.client.observe, at_once)
+        events.wait(2)
+        assert events == [1, 2]
+
     def test_events_are_sent_after_the_rejoin_in_order(
         self, devices: Devices, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

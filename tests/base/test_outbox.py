@@ -73,6 +73,18 @@ def test_who_has_lost_interest_is_not_published() -> None:
     assert session == [2]
 
 
+def test_at_the_end_who_waits_for_an_acknowledgement_hears_of_it() -> None:
+    box, session = Outbox(5), Session()
+    put(box, 1)
+    waiting = put(box, 2, True)
+    assert waiting is not None
+    ends: list[Any] = []
+    waiting.addErrback(lambda failure: ends.append(failure.trap(CancelledError)))
+    box.clear()
+    box.send(session)
+    assert (ends, session) == ([CancelledError], [])
+
+
 def test_a_session_lost_meanwhile_leaves_the_rest_for_the_next() -> None:
     box, short, session = Outbox(10), Session(), Session()
     short.takes = 2

@@ -65,6 +65,14 @@ def test_an_observer_that_raises_does_not_silence_the_others(seen: list[Any], re
     assert "ZeroDivisionError" in records[0]["message"]
 
 
+def test_an_observer_that_causes_a_change_does_not_turn_the_order(seen: list[Any]) -> None:
+    states = States(State.JOINING)
+    states.observe(lambda was, now, why: now is State.READY and states.become(State.STOPPED))
+    states.observe(lambda *change: seen.append(change[1]))
+    states.become(State.READY)
+    assert seen == [State.READY, State.STOPPED]
+
+
 def test_who_has_heard_enough(seen: list[Any]) -> None:
     states = States()
     forget = states.observe(lambda *change: seen.append(change))
