@@ -19,6 +19,7 @@ from twisted.internet.protocol import ReconnectingClientFactory, connectionDone
 from twisted.python.failure import Failure
 
 from paradrop.base import settings, tls
+from paradrop.base.deadlines import Deadlines
 from paradrop.base.exceptions import CertificateError, ParadropException
 from paradrop.base.link import links
 from paradrop.base.outbox import Outbox
@@ -113,6 +114,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.handshakes = 0
         self.looks = 0
         self.random: random.Random = random.SystemRandom()
+        self.deadlines = Deadlines(self.reactor)
         self.replay = Replay()
         self.outbox = Outbox(settings.WAMP_OUTBOX_LIMIT)
         self._states = States()

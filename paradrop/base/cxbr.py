@@ -26,7 +26,6 @@ from autobahn.wamp import types
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import ComponentConfig, RegisterOptions
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
     fail,
     inlineCallbacks,
@@ -37,7 +36,7 @@ from twisted.python.failure import Failure
 
 from paradrop.base import nexus, settings, tls
 from paradrop.base.connection import BaseClientFactory, NotConnected
-from paradrop.base.exceptions import CallTimeout, ParadropException
+from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
 from paradrop.base.replay import Wanted
 from paradrop.base.states import State
@@ -234,14 +233,8 @@ class BaseSession(ApplicationSession):
             return ready.addCallback(lambda now: now.stockCall(procedure, *args, **kwargs))
         calling: Deferred[Any] = super().call(procedure, *args, **kwargs)
         limit = getattr(options, "timeout", None) or settings.WAMP_CALL_TIMEOUT
-
-        def not_in_time(result: Any, seconds: float) -> Any:
-            if isinstance(result, Failure) and result.check(CancelledError):
-                raise CallTimeout(f"{procedure} did not answer within {seconds:g} s")
-            return result
-
         if self.client is not None:
-            calling.addTimeout(limit, self.client.reactor, not_in_time)
+            self.client.deadlines.add(calling, procedure, limit)
         return calling
 
     def stockSubscribe(self, handler: Any, topic: str | None = None, options: Any = None) -> Any:
