@@ -6,60 +6,33 @@ same procedure of a third session, in turns.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Generator
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import crochet
-from autobahn.twisted.wamp import ApplicationSession, ApplicationSessionFactory
+from autobahn.twisted.wamp import ApplicationSessionFactory
 from autobahn.twisted.websocket import WampWebSocketClientFactory, connectWS
-from autobahn.wamp import auth
 from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 
 from benchmarks.table import Row
-from harness.node import Node
-from paradrop.base import settings, tls
-from paradrop.base.cxbr import BaseSession
-from paradrop.base.output import out
+from benchmarks.wamp import PDID, Bare, Ours, in_reactor, router
+from paradrop.base import tls
 
-PDID = "bench"
 ROUNDS = 9
 CALLS = 400
 IN_FLIGHT = 32
 PAYLOAD = {"uptime": 12345.678, "sessions": 3, "name": "a router", "load": [0.1, 0.2, 0.3]}
 
 
-def _answer(challenge: Any, token: str) -> Any:
-    extra = challenge.extra
-    key = auth.derive_key(token, extra["salt"], extra["iterations"], extra["keylen"])
-    return auth.compute_wcs(key, extra["challenge"])
-
-
-class Ours(BaseSession):
-    def onConnect(self) -> None:
-        self.join(self.config.realm, ["wampcra"], self.pdid)
-
-    def onChallenge(self, challenge: Any) -> Any:
-        return _answer(challenge, self.extra)
-
+class Asking(Ours):
     def ask(self) -> Deferred[Any]:
         return self.call("org.paradrop.echo", PAYLOAD)
 
 
-class Theirs(ApplicationSession):
-    """Autobahn's, with what the caller of it has to write anyway."""
-
-    def onConnect(self) -> None:
-        self.join("paradrop", ["wampcra"], PDID)
-
-    def onChallenge(self, challenge: Any) -> Any:
-        return _answer(challenge, self.config.extra["token"])
-
+class Theirs(Bare):
     def onJoin(self, details: Any) -> None:
         self.config.extra["joined"].callback(self)
 
@@ -99,29 +72,19 @@ def _compare(measure: Any, ours: Any, theirs: Any) -> tuple[float, float, float]
     pairs = []
     for number in range(ROUNDS):
         order = (ours, theirs) if number % 2 else (theirs, ours)
-        found = {session: _in_reactor(measure, session) for session in order}
+        found = {session: in_reactor(measure, session) for session in order}
         pairs.append((found[ours], found[theirs]))
     mine, others = zip(*pairs, strict=True)
     return median(mine), median(others), median(a / b for a, b in pairs)
 
 
-def _in_reactor(function: Any, *args: Any) -> Any:
-    return crochet.run_in_reactor(function)(*args).wait(120)
-
-
 def run() -> list[Row]:
     """@return: the figures; a second each way of calling."""
-    crochet.setup()
-    out.logToConsole(False)
-    with tempfile.TemporaryDirectory() as folder, Node(Path(folder)) as node:
-        ca_file = Path(folder, "ca.pem")
-        ca_file.write_bytes(node.ca_pem)
-        settings.WAMP_CA_FILE = str(ca_file)
-        token = node.enroll(PDID)
-        callee = _in_reactor(lambda: Ours.start(node.url(), PDID, extra=token))
-        _in_reactor(callee.register, lambda pdid, value: value, "org.paradrop.echo")
-        ours = _in_reactor(lambda: Ours.start(node.url(), PDID, extra=token))
-        theirs = _in_reactor(_bare, node.url(), token)
+    with router() as (node, token):
+        callee = in_reactor(lambda: Asking.start(node.url(), PDID, extra=token))
+        in_reactor(callee.register, lambda pdid, value: value, "org.paradrop.echo")
+        ours = in_reactor(lambda: Asking.start(node.url(), PDID, extra=token))
+        theirs = in_reactor(_bare, node.url(), token)
         rows = []
         for what, measure, least in (
             ("calls, one at a time", _one_at_a_time, 0.97),
@@ -131,11 +94,11 @@ def run() -> list[Row]:
             rows.append(Row(what, mine, others, "/s", ratio, least, "bare autobahn session"))
         msgpack = theirs
         for serializer in (CBORSerializer, JsonSerializer):
-            other = _in_reactor(_bare, node.url(), token, serializer)
+            other = in_reactor(_bare, node.url(), token, serializer)
             mine, others, ratio = _compare(_one_at_a_time, msgpack, other)
             name = serializer.__name__.removesuffix("Serializer")
             rows.append(Row("calls with MsgPack", mine, others, "/s", ratio, None, f"with {name}"))
-            _in_reactor(lambda session=other: session.leave())
+            in_reactor(lambda session=other: session.leave())
         for session in (callee, ours, theirs):
-            _in_reactor(session.leave)
+            in_reactor(session.leave)
     return rows

@@ -10,25 +10,20 @@ that were tried (ours: attempts and bare looks whether the port answers).
 from __future__ import annotations
 
 import socket
-import tempfile
 import threading
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import crochet
-from autobahn.twisted.wamp import ApplicationSession, ApplicationSessionFactory
+from autobahn.twisted.wamp import ApplicationSessionFactory
 from autobahn.twisted.websocket import WampWebSocketClientFactory, connectWS
 from autobahn.wamp.serializer import MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet.protocol import ReconnectingClientFactory
 
-from benchmarks.calls import PDID, Ours, _answer, _in_reactor
 from benchmarks.table import Row
-from harness.node import Node
+from benchmarks.wamp import PDID, Bare, Ours, in_reactor, router
 from paradrop.base import settings, tls
-from paradrop.base.output import out
 
 AWAY = 600
 """Seconds."""
@@ -48,13 +43,7 @@ class Count:
         self.__init__()  # type: ignore[misc]
 
 
-class Theirs(ApplicationSession):
-    def onConnect(self) -> None:
-        self.join("paradrop", ["wampcra"], PDID)
-
-    def onChallenge(self, challenge: Any) -> Any:
-        return _answer(challenge, self.config.extra["token"])
-
+class Theirs(Bare):
     def onJoin(self, details: Any) -> None:
         self.config.extra["count"].joined.append(time.monotonic())
         self.config.extra["client"].resetDelay()
@@ -124,18 +113,12 @@ def _answers(port: int, found: list[float]) -> None:
 
 def run() -> list[Row]:
     """@return: the time to the rejoin, and what it costs."""
-    crochet.setup()
-    out.logToConsole(False)
     mine, others = Count(), Count()
-    with tempfile.TemporaryDirectory() as folder, Node(Path(folder)) as node:
-        ca_file = Path(folder, "ca.pem")
-        ca_file.write_bytes(node.ca_pem)
-        settings.WAMP_CA_FILE = str(ca_file)
+    with router() as (node, token):
         settings.WAMP_PING_TIMEOUT = 60  # a hundred clients of one process share two cores
-        token = node.enroll(PDID)
         url = node.url()
-        ours = [_in_reactor(_start_ours, url, token, mine) for _ in range(CLIENTS)]
-        theirs = [_in_reactor(_start_theirs, url, token, others) for _ in range(CLIENTS)]
+        ours = [in_reactor(_start_ours, url, token, mine) for _ in range(CLIENTS)]
+        theirs = [in_reactor(_start_theirs, url, token, others) for _ in range(CLIENTS)]
         _wait(mine, 120)
         _wait(others, 120)
         time.sleep(12)  # so that these sessions have lasted
@@ -143,7 +126,6 @@ def run() -> list[Row]:
         mine.begin()
         others.begin()
         before = [(client.handshakes, client.looks) for client in ours]
-        retries: list[int] = [0] * CLIENTS
         time.sleep(AWAY)
         retries = [client.retries for client in ours]
         back: list[float] = []
@@ -159,8 +141,8 @@ def run() -> list[Row]:
         looks = sum(client.looks - then for client, (_, then) in zip(ours, before, strict=True))
         mine.tried = sum(retries) + looks
         for client in theirs:
-            _in_reactor(client.stopTrying)
-        _in_reactor(lambda: [client.goodbye() for client in ours] and None)
+            in_reactor(client.stopTrying)
+        in_reactor(lambda: [client.goodbye() for client in ours] and None)
     own = median(joined - back[0] for joined in mine.joined)
     other = median(joined - back[0] for joined in others.joined)
     against = "ReconnectingClientFactory"

@@ -181,9 +181,7 @@ class BaseSession(ApplicationSession):
             )
             if not taken or any(found.procedure == uri for found in self._registrations.values()):
                 return failure
-            forced = copy.copy(options) if options is not None else RegisterOptions()
-            forced.force_reregister = True
-            return self.stockRegister(endpoint, uri, forced)
+            return self.stockRegister(endpoint, uri, _forced(options))
 
         uri = self._own(procedure)
         return self.stockRegister(endpoint, uri, options).addErrback(take_over)
@@ -322,7 +320,7 @@ class BaseSession(ApplicationSession):
 
         @raise TransportLost: the session ended meanwhile.
         """
-        if self._ended or (self.client is not None and self.client.state is State.STOPPED):
+        if self._has_gone():
             raise TransportLost("the session ended before it was ready")
         if nexus.core is not None:
             nexus.core.session = self
@@ -331,8 +329,7 @@ class BaseSession(ApplicationSession):
         return succeed(None)
 
     def _joined(self) -> None:
-        stopped = self.client is not None and self.client.state is State.STOPPED
-        if self._ready or self._ended or stopped:
+        if self._ready or self._has_gone():
             return
         self._ready = True
         out.info(
@@ -343,6 +340,10 @@ class BaseSession(ApplicationSession):
             self.client.joined(self)
         elif self.deferred is not None and not self.deferred.called:
             self.deferred.callback(self)
+
+    def _has_gone(self) -> bool:
+        left = self.client is not None and self.client.state is State.STOPPED
+        return self._ended or left
 
     def _watched_join(self, details: Any) -> Deferred[None]:
         def failed(failure: Failure) -> None:
@@ -359,14 +360,12 @@ class BaseSession(ApplicationSession):
     def _make_again(self) -> Generator[Deferred[Any], Any, None]:
         """What was registered and subscribed in the sessions before."""
         for wanted in self.client.replay if self.client is not None else ():
-            make = self.stockSubscribe if wanted.kind == "subscribe" else self.stockRegister
-            options = wanted.options
-            if wanted.kind == "register":
-                options = copy.copy(options) if options is not None else RegisterOptions()
-                options.force_reregister = True
+            subscribed = wanted.kind == "subscribe"
+            make = self.stockSubscribe if subscribed else self.stockRegister
+            options = wanted.options if subscribed else _forced(wanted.options)
             made = yield make(wanted.handler, wanted.uri, options)
             if self.client is not None and wanted not in self.client.replay:  # taken back meanwhile
-                yield made.unsubscribe() if wanted.kind == "subscribe" else made.unregister()
+                yield made.unsubscribe() if subscribed else made.unregister()
 
     def _watched_challenge(self, challenge: Any) -> Deferred[Any]:
         def check(answer: Any) -> Any:
@@ -464,6 +463,13 @@ class BaseSession(ApplicationSession):
                 f"{text}: {type(failure.value).__name__}: {failure.getErrorMessage()}",
                 extra={"traceback": failure.getTraceback()},
             )
+
+
+def _forced(options: RegisterOptions | None) -> RegisterOptions:
+    """The same options, and the procedure is taken from whoever has it."""
+    forced = copy.copy(options) if options is not None else RegisterOptions()
+    forced.force_reregister = True
+    return forced
 
 
 class BaseSessionFactory(ApplicationSessionFactory):

@@ -137,7 +137,7 @@ class DailyFile:
 
         @param size: bytes of the file of today.
         """
-        files = sorted(dated_files(self.path.parent, self.path.name), key=lambda item: item[0])
+        files = dated_files(self.path.parent, self.path.name)
         days = [day for day, _, _ in files if day < today]
         kept = settings.LOG_MAX_DAYS if self._max_days is None else self._max_days
         room = self._limit() - size
@@ -161,8 +161,12 @@ class DailyFile:
             return False
 
 
-def dated_files(folder: Path, name: str = LOG_NAME) -> Iterator[tuple[date, Path, os.stat_result]]:
-    """The regular files of dates in a folder, in no order; none in a folder that is not there."""
+def dated_files(folder: Path, name: str = LOG_NAME) -> list[tuple[date, Path, os.stat_result]]:
+    """The regular files of dates in a folder, oldest first; none in a folder that is not there."""
+    return sorted(_dated_files(folder, name), key=lambda item: item[:2])
+
+
+def _dated_files(folder: Path, name: str) -> Iterator[tuple[date, Path, os.stat_result]]:
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             start, _, rest = path.name.rpartition(".")

@@ -241,6 +241,6 @@ def read_since(
 
 def _dated_files(folder: Path, target: float) -> Iterator[tuple[Path, os.stat_result]]:
     """The files of dates that can hold records later than a time, oldest first."""
-    for day, path, status in sorted(dated_files(folder), key=lambda item: item[:2]):
+    for day, path, status in dated_files(folder):
         if may_hold(day, status, target):
             yield path, status

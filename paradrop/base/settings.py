@@ -218,11 +218,12 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
             _check(name, value)
             contents.set(_SECTION, name.lower(), str(value).encode(errors="replace").decode())
         text = contents.text()
-        read = {option: kept for option, kept, _ in IniFile(text, file).items(_SECTION)}
+        written = IniFile(text, file)
+        read = {option: kept for option, kept, _ in written.items(_SECTION)}
         for name, value in changes.items():
             if parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
-        _values(IniFile(text, file), _DEFAULTS)
+        _values(written, _DEFAULTS)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
         write_durably(file, text.encode(), mode)
 

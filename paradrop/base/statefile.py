@@ -28,7 +28,7 @@ from paradrop.base.durable import (
 )
 from paradrop.base.exceptions import ParadropException
 
-_IDENTITY = ("pdid", "pdserver", "wampRouter")
+_IDENTITY = identity.FIELDS[1:]
 
 Key = str | bytes | None
 """A key to be kept; None: to be removed."""

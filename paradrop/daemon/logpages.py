@@ -97,8 +97,7 @@ def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str,
 
 def _files(folder: Path, since: float) -> list[tuple[Path, bool]]:
     """All of them, oldest first, and whether each can hold a record later than `since`."""
-    dated = sorted(dated_files(folder), key=lambda item: item[:2])
-    files = [(path, may_hold(day, status, since)) for day, path, status in dated]
+    files = [(path, may_hold(day, status, since)) for day, path, status in dated_files(folder)]
     if (folder / LOG_NAME).is_file():
         files.append((folder / LOG_NAME, True))
     return files

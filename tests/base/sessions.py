@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from autobahn.wamp import auth
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
 from harness.node import Node
 from paradrop.base.cxbr import BaseSession
+from paradrop.daemon.session import sign
 
 numbers = itertools.count()
 
@@ -22,9 +22,7 @@ class Device(BaseSession):
         self.join(self.config.realm, ["wampcra"], self.pdid)
 
     def onChallenge(self, challenge: Any) -> Any:
-        token = self.extra["token"]
-        key = auth.derive_key(token, **_salted(challenge)) if "salt" in challenge.extra else token
-        return auth.compute_wcs(key, challenge.extra["challenge"])
+        return sign(challenge, self.extra["token"])
 
     def onJoin(self, details: Any) -> Any:
         self.extra.get("before", lambda: None)()
@@ -38,10 +36,6 @@ class Device(BaseSession):
 
     def onDisconnect(self) -> None:
         pass
-
-
-def _salted(challenge: Any) -> dict[str, Any]:
-    return {name: challenge.extra[name] for name in ("salt", "iterations", "keylen")}
 
 
 class Devices:

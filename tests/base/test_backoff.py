@@ -48,6 +48,11 @@ class Connector:
         self.client.opened(None)
         self.client.joined(object())
 
+    def refuse(self, uri: str = "wamp.error.not_authorized") -> None:
+        """The router ends the attempt, because it refuses the identity or the realm."""
+        self.client.refused(uri, "no", "d")
+        self.lose()
+
     def lose(self, error: BaseException | None = None) -> None:
         """The connection ends."""
         self.state = "disconnected"
@@ -150,8 +155,7 @@ class TestRefused:
         self, connector: Connector, clock: Clock, records: Any
     ) -> None:
         for _ in range(4):
-            connector.client.refused("wamp.error.not_authorized", "no", "d")
-            connector.lose()
+            connector.refuse()
             waited = connector.client._callID.getTime() - clock.seconds()
             clock.advance(waited)
         assert waited == connector.client.maxDelay
@@ -161,40 +165,33 @@ class TestRefused:
         ]
 
     def test_once_is_nothing(self, connector: Connector, clock: Clock, records: Any) -> None:
-        connector.client.refused("wamp.error.not_authorized", "no", "d")
-        connector.lose()
+        connector.refuse()
         clock.advance(60)
         connector.lose()
         clock.advance(60)
-        connector.client.refused("wamp.error.not_authorized", "no", "d")
-        connector.lose()
+        connector.refuse()
         assert connector.client.state is State.BACKOFF
 
     def test_two_of_different_kinds_are_nothing(self, connector: Connector, clock: Clock) -> None:
-        connector.client.refused("wamp.error.not_authorized", "no", "d")
-        connector.lose()
+        connector.refuse()
         clock.advance(60)
-        connector.client.refused("wamp.error.no_such_realm", "no", "d")
-        connector.lose()
+        connector.refuse("wamp.error.no_such_realm")
         assert connector.client.state is State.BACKOFF
 
     def test_a_router_that_is_away_in_between_changes_nothing(
         self, connector: Connector, clock: Clock
     ) -> None:
-        connector.client.refused("wamp.error.not_authorized", "no", "d")
-        connector.lose()
+        connector.refuse()
         clock.advance(60)
         connector.fail()
         clock.advance(60)
-        connector.client.refused("wamp.error.not_authorized", "no", "d")
-        connector.lose()
+        connector.refuse()
         assert connector.client.state is State.AUTH_FAILED
 
     @pytest.mark.parametrize("uri", ["wamp.error.no_such_realm", "wamp.error.no_such_role"])
     def test_what_cannot_be_joined(self, connector: Connector, clock: Clock, uri: str) -> None:
         for _ in range(2):
-            connector.client.refused(uri, "no", "d")
-            connector.lose()
+            connector.refuse(uri)
             clock.advance(60)
         assert connector.client.state is State.AUTH_FAILED
 
@@ -208,16 +205,14 @@ class TestRefused:
 
     def test_a_join_cures_it(self, connector: Connector, clock: Clock) -> None:
         for _ in range(2):
-            connector.client.refused("wamp.error.not_authorized", "no", "d")
-            connector.lose()
+            connector.refuse()
             clock.advance(60)
         connector.join()
         assert connector.client.state is State.READY
 
     def test_news_of_a_link_do_not_hasten_it(self, connector: Connector, clock: Clock) -> None:
         for _ in range(2):
-            connector.client.refused("wamp.error.not_authorized", "no", "d")
-            connector.lose()
+            connector.refuse()
             clock.advance(60)
         connector.lose()
         connector.client._try_over_link()

@@ -219,14 +219,19 @@ class TestCalls:
 
 
 class TestOutbox:
-    def test_what_is_newer_does_not_overtake(
-        self, devices: Devices, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(settings, "WAMP_OUTBOX_LIMIT", 3)
+    def away(self, devices: Devices, reactor: Any, records: Any) -> tuple[Device, Events]:
+        """A session that was lost, and the events that it has subscribed to."""
         session, events = devices.join(), Events()
         reactor(session.subscribe, events.take, "org.paradrop.events")
         reactor(drop, session)
         records.wait("wamp.left")
+        return session, events
+
+    def test_what_is_newer_does_not_overtake(
+        self, devices: Devices, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settings, "WAMP_OUTBOX_LIMIT", 3)
+        session, events = self.away(devices, reactor, records)
         reactor(publish, session, 1)
 
         def at_once(was: State, now: State, why: str) -> None:
@@ -241,10 +246,7 @@ class TestOutbox:
         self, devices: Devices, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(settings, "WAMP_OUTBOX_LIMIT", 3)
-        session, events = devices.join(), Events()
-        reactor(session.subscribe, events.take, "org.paradrop.events")
-        reactor(drop, session)
-        records.wait("wamp.left")
+        session, events = self.away(devices, reactor, records)
         for number in range(4):
             reactor(publish, session, number)
         assert reactor(publish, session, 4, True).id
