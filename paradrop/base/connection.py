@@ -134,6 +134,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._join_timer: Any = None
         self._leave_timer: Any = None
         self._watch_timer: Any = None
+        self._left = False
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             openHandshakeTimeout=self.openTimeout,
             closeHandshakeTimeout=self.leaveTimeout,
@@ -156,7 +157,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     @property
     def lastReason(self) -> str:
         """Why the last connection ended, as a text."""
-        return "left" if self.state is State.STOPPED else _text(self._reason)
+        return "left" if self._left else _text(self._reason)
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """
@@ -384,6 +385,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         @return: fires when nothing is connected any more; never fails.
         """
         if self.state is not State.STOPPED:
+            self._left = True
             self._stop()
             self._fail_deferred(CancelledError())
             if self._connection is None:
@@ -407,7 +409,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._cancel("_callID")
         self._end_probe()
         self._unwatch()
-        self._states.become(State.STOPPED, "left" if self.reconnect else _text(self._reason))
+        self._states.become(State.STOPPED, self.lastReason)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.errback(NotConnected(f"the connection to {self.url} was left"))

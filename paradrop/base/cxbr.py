@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -50,6 +51,11 @@ __all__ = [
     "Starting",
     "State",
 ]
+
+
+_joining: ContextVar[Any] = ContextVar("joining", default=None)
+"""The session whose `onJoin` is running, where the code is a part of that: generators and
+coroutines of Twisted keep the context that they began in."""
 
 
 class CallOptions(types.CallOptions):
@@ -239,7 +245,7 @@ class BaseSession(ApplicationSession):
         """
         Subscribe to a topic as it is. Once the session is ready, this holds for those that come
         after it as well, until it is unsubscribed; what an `onJoin` subscribes, it subscribes
-        again itself.
+        again itself. There, a handler that has the same topic twice has it once.
         """
         return self._have(Wanted("subscribe", handler, topic, options), super().subscribe)
 
@@ -254,7 +260,7 @@ class BaseSession(ApplicationSession):
         if not self.is_attached():
             return fail(NotConnected(f"{wanted.uri}: there is no session"))
         made = make(wanted.handler, wanted.uri, wanted.options)
-        if self.client is None or not self._ready:
+        if self.client is None or not self._ready or _joining.get() is self:
             return made
         replay = self.client.replay
 
@@ -337,7 +343,11 @@ class BaseSession(ApplicationSession):
             extra={"event": "wamp.joined", "session": self._session_id},
         )
         if self.client is not None:
-            self.client.joined(self)
+            outside = _joining.set(None)  # whoever has waited for this is no part of `onJoin`
+            try:
+                self.client.joined(self)
+            finally:
+                _joining.reset(outside)
         elif self.deferred is not None and not self.deferred.called:
             self.deferred.callback(self)
 
@@ -353,18 +363,46 @@ class BaseSession(ApplicationSession):
             if self.client is not None:
                 self.client.joinFailed(failure)
 
-        joined = self._make_again().addCallback(lambda _: maybeDeferred(self._join, details))
+        def join(_: None) -> Deferred[Any]:
+            before = _joining.set(self)
+            try:
+                return maybeDeferred(self._join, details)
+            finally:
+                _joining.reset(before)
+
+        joined = self._make_again().addCallback(join)
         return joined.addCallbacks(lambda _: self._joined(), failed)
 
     @inlineCallbacks
     def _make_again(self) -> Generator[Deferred[Any], Any, None]:
-        """What was registered and subscribed in the sessions before."""
-        for wanted in self.client.replay if self.client is not None else ():
+        """
+        What was registered and subscribed in the sessions before.
+
+        A router that refuses a part of it may be about to be ready: the attempt fails. What it
+        refuses again is reported, and missing in this session.
+        """
+        if self.client is None:
+            return
+        replay = self.client.replay
+        for wanted in replay:
             subscribed = wanted.kind == "subscribe"
             make = self.stockSubscribe if subscribed else self.stockRegister
             options = wanted.options if subscribed else _forced(wanted.options)
-            made = yield make(wanted.handler, wanted.uri, options)
-            if self.client is not None and wanted not in self.client.replay:  # taken back meanwhile
+            try:
+                made = yield make(wanted.handler, wanted.uri, options)
+            except ApplicationError as error:
+                refusals = replay.refused(wanted)
+                if refusals < self.client.REFUSED_AFTER:
+                    raise
+                if refusals == self.client.REFUSED_AFTER:
+                    out.err(
+                        f"{wanted.kind} {wanted.uri}: refused since the rejoin, "
+                        f"tried at every join: {error.error_message()}",
+                        extra={"event": "wamp.not_again", "uri": wanted.uri},
+                    )
+                continue
+            replay.made(wanted)
+            if wanted not in replay:  # taken back meanwhile
                 yield made.unsubscribe() if subscribed else made.unregister()
 
     def _watched_challenge(self, challenge: Any) -> Deferred[Any]:

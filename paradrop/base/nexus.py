@@ -65,6 +65,7 @@ class NexusBase:
         self.wamp_connected = False
         self.jwt_valid = False
         self._client: Any = None
+        self._leaving: Callable[[], Deferred[None]] = _closed
         self._connecting: Deferred[Any] | None = None
         self._attempt: object = None
         self._lock = lock_beside(settings.CONFIG_FILE)
@@ -147,7 +148,7 @@ class NexusBase:
 
         @return: fires when the session is closed; never fails.
         """
-        from twisted.internet.defer import maybeDeferred, succeed
+        from twisted.internet.defer import maybeDeferred
 
         connecting, self._connecting, self._attempt = self._connecting, None, None
         session, self.session = self.session, None
@@ -156,7 +157,9 @@ class NexusBase:
         if connecting is not None:
             connecting.cancel()  # nothing happens if it is over
         if session is None and client is None:
-            return succeed(None)
+            return self._leaving()
+        if client is not None:
+            self._leaving = client.goodbye
 
         def report(failure: Failure) -> None:
             output.out.warn(f"the session did not close well: {failure.getErrorMessage()}")
@@ -261,6 +264,8 @@ class NexusBase:
             raise
         finally:
             self._transaction = None
+        if current.keys.get(identity.TOKEN_KEY) is not None:
+            self._try_new_token()
 
     def provision(
         self, pdid: str, pdserver: str | None = None, wampRouter: str | None = None
@@ -325,11 +330,15 @@ class NexusBase:
         output.out.conceal(key)
         if self._transaction is None:
             identity.write_key(key, name)
-            if name == identity.TOKEN_KEY and self._client is not None:
-                self._client.try_now("the key has changed")
+            if name == identity.TOKEN_KEY:
+                self._try_new_token()
         else:
             identity.key_path(name)
             self._transaction.keys[name] = key
+
+    def _try_new_token(self) -> None:
+        if self._client is not None:
+            self._client.try_now("the key has changed")
 
     def getKey(self, name: str) -> str | bytes | None:
         """
@@ -352,6 +361,12 @@ def _report_unsaved(failure: Failure) -> None:
         f"the state could not be saved: {failure.getErrorMessage()}",
         extra={"event": "state.unsaved"},
     )
+
+
+def _closed() -> Deferred[None]:
+    from twisted.internet.defer import succeed
+
+    return succeed(None)
 
 
 def _cancelled_error() -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +30,20 @@ class Replay:
 
     def __init__(self) -> None:
         self._wanted: dict[tuple[Any, ...], Wanted] = {}
+        self._refusals: Counter[tuple[Any, ...]] = Counter()
 
     def add(self, wanted: Wanted) -> None:
         self._wanted.pop(wanted.key, None)
         self._wanted[wanted.key] = wanted
+
+    def made(self, wanted: Wanted) -> None:
+        """The router has it again."""
+        del self._refusals[wanted.key]
+
+    def refused(self, wanted: Wanted) -> int:
+        """@return: how many times in a row the router has refused it."""
+        self._refusals[wanted.key] += 1
+        return self._refusals[wanted.key]
 
     def remove(self, matches: Callable[[Wanted], bool]) -> None:
         self._wanted = {key: one for key, one in self._wanted.items() if not matches(one)}

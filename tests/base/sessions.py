@@ -57,7 +57,8 @@ class Devices:
         )
 
     def _start(self, url: str, pdid: str, extra: Any, reconnect: bool) -> Deferred[Any]:
-        started = Device.start(
+        kind = extra.get("kind", Device)
+        started: Deferred[Any] = kind.start(
             url, pdid, extra=extra | {"made": self.sessions}, reconnect=reconnect
         )
         self.begun.append(started)

@@ -314,3 +314,21 @@ def test_observers_hear_why(connector: Connector, clock: Clock) -> None:
     assert (was, now) == (State.CONNECTING, State.BACKOFF)
     assert "refused" in why
     assert [change[1] for change in seen[1:]] == ["connecting", "joining", "ready"]
+
+
+class TestWhyItEnded:
+    @pytest.mark.parametrize("reconnect", [True, False])
+    def test_it_was_left(self, connector: Connector, reconnect: bool) -> None:
+        connector.client.reconnect = reconnect
+        connector.join()
+        connector.client.goodbye()
+        assert connector.client.lastReason == "left"
+
+    def test_the_only_attempt_failed(self, connector: Connector) -> None:
+        seen: list[str] = []
+        connector.client.observe(lambda was, now, why: seen.append(why))
+        connector.client.reconnect = False
+        connector.client.deferred.addErrback(lambda _: None)
+        connector.fail()
+        assert "refused" in connector.client.lastReason
+        assert seen == [connector.client.lastReason]

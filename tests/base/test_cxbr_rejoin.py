@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import PublishOptions
 from sessions import Device, Devices, drop
-from twisted.internet.defer import Deferred
+from twisted.internet import reactor as threads_reactor
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.task import deferLater
 
 from harness.device.proxy import Relay
 from harness.node import Node
@@ -17,6 +20,7 @@ from paradrop.base import settings
 from paradrop.base.cxbr import BaseClientFactory, BaseSession, CallOptions, NotConnected, State
 from paradrop.base.exceptions import CallTimeout
 from paradrop.base.probe import Probe
+from paradrop.base.replay import Wanted
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -148,6 +152,63 @@ class TestReplay:
             reactor(session.register, lambda pdid: "second", "org.paradrop.who")
         session = again(devices, session, records, reactor)
         assert reactor(session.call, "org.paradrop.who") == "first"
+
+    @pytest.mark.parametrize("style", ["coroutine", "generator", "plain"])
+    def test_an_on_join_that_is_ready_first_makes_its_own_anew_too(
+        self, devices: Devices, node: Node, records: Any, reactor: Any, style: str
+    ) -> None:
+        events = Events()
+
+        class Early(Device):
+            def who(self, pdid: str) -> int:
+                return devices.sessions.index(self)
+
+            def take(self, *event: Any) -> None:
+                events.take(*event)
+
+            def make(self) -> Iterator[Any]:
+                yield self.register(self.who, "org.paradrop.who")
+                yield self.subscribe(self.take, "org.paradrop.events")
+
+            async def coroutine(self) -> None:
+                for one in self.make():
+                    await one
+
+            @inlineCallbacks
+            def generator(self) -> Any:
+                yield from self.make()
+
+            def plain(self) -> Any:
+                return gatherResults(list(self.make()))
+
+            def onJoin(self, details: Any) -> Any:
+                BaseSession.onJoin(self, details)
+                return getattr(self, style)()
+
+        session = devices.join(kind=Early)
+        for number in (1, 2):
+            session = again(devices, session, records, reactor)
+            while len(session._subscriptions) < 1:
+                reactor(deferLater, threads_reactor, 0.01)
+            assert reactor(session.call, "org.paradrop.who") == number
+            reactor(publish, session, number)
+            events.wait(1)
+        assert not events.came.acquire(timeout=0.3)
+
+    def test_what_the_router_refuses_now_is_tried_twice_and_costs_no_more_than_itself(
+        self, devices: Devices, records: Any, reactor: Any
+    ) -> None:
+        session = devices.join()
+        replay = session.client.replay
+        replay.add(Wanted("register", lambda: None, "wamp.not.ours", None))
+        reactor(session.register, lambda pdid: 1, "org.paradrop.one")
+        session = again(devices, session, records, reactor)
+        assert reactor(session.call, "org.paradrop.one") == 1
+        assert len(records.events("wamp.retry")) == 2
+        assert len(records.events("wamp.not_again")) == 1
+        session = again(devices, session, records, reactor)
+        assert len(records.events("wamp.retry")) == 3
+        assert len(records.events("wamp.not_again")) == 1
 
 
 def test_an_on_join_may_be_a_coroutine(

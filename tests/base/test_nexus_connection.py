@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,14 @@ def test_a_token_that_is_refused_is_told(
     assert mine.connection_state is State.AUTH_FAILED
 
 
+@pytest.mark.parametrize("within", ["a transaction", "nothing"])
 def test_a_new_token_is_tried_at_once(
-    node: Node, mine: Mine, reactor: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+    node: Node,
+    mine: Mine,
+    reactor: Any,
+    records: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    within: str,
 ) -> None:
     reactor(provision, node, mine, "nx-5")
     token = mine.getKey("apitoken")
@@ -115,5 +122,24 @@ def test_a_new_token_is_tried_at_once(
     joining = reactor.begin(mine.connect, Router)
     records.wait("wamp.refused")
     records.wait("wamp.retry", 2)
-    reactor(mine.saveKey, token, "apitoken")
+
+    def save() -> None:
+        with mine.transaction() if within == "a transaction" else nullcontext():
+            mine.saveKey(token, "apitoken")
+
+    reactor(save)
     assert joining.wait(5).client.state is State.READY
+
+
+def test_who_ends_a_connection_that_is_ending_waits_for_it_too(
+    node: Node, mine: Mine, reactor: Any
+) -> None:
+    reactor(provision, node, mine, "nx-6")
+    client = reactor(mine.connect, Router).client
+
+    def twice() -> Any:
+        mine.disconnect()
+        return mine.disconnect()
+
+    reactor(twice)
+    assert client._connection is None
