@@ -6,8 +6,9 @@ import functools
 import itertools
 import json
 import secrets
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,27 @@ class Identity:
 
     pdid: str
     token: str = field(repr=False)
+
+
+def settings(device: Device) -> bytes:
+    """The daemon's settings on a bench."""
+    home = device.config_home
+    return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()
+
+
+def prepare(kind: str, progress: Callable[[str], None]) -> None:
+    """Make what devices of a kind start from, so that none has to wait for it.
+
+    @param progress: called with a line whenever that takes time.
+    """
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        timeline = Timeline(Path(folder) / "timeline.jsonl")
+        try:
+            device = devices.create(kind, Path(folder) / kind, timeline)
+            device.config = {"settings.ini": settings(device)}
+            device.prepare(progress)
+        finally:
+            timeline.close()
 
 
 class Bench:
@@ -65,8 +87,7 @@ class Bench:
         """A new device, booted, its daemon running and not provisioned."""
         folder = self.folder / f"{kind}-{next(self._numbers)}"
         device = devices.create(kind, folder, self.timeline)
-        settings = f"[base]\nwamp_ca_file = {device.config_home}/ca.pem\nheartbeat_interval = 5\n"
-        device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings.encode()}
+        device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings(device)}
         self._devices.append(device)
         try:
             device.start()

@@ -145,20 +145,28 @@ def _duration(seconds: float) -> str:
 def _prepare(kinds: list[str]) -> None:
     """Everything that the kinds of device need, or an error before any time is spent.
 
+    Images, and the golden states that devices start from.
+
     @raise HarnessError: there is no such kind, QEMU is missing, an image can't be built.
     """
+    from harness.bench import prepare
+
     archs = [arch for kind in kinds if (arch := getattr(kind_class(kind), "arch", None))]
     for arch in archs:
         architecture = image.ARCHITECTURES[arch]
         tools.find(architecture.qemu, architecture.qemu_package)
     for arch in archs:
         _build(arch)
+    for kind in kinds:
+        prepare(kind, _say)
 
 
 def _build(arch: str, *, rebuild: bool = False) -> image.Image:
-    return image.build(
-        arch, progress=lambda step: console.print(escape(step), style="dim"), rebuild=rebuild
-    )
+    return image.build(arch, progress=_say, rebuild=rebuild)
+
+
+def _say(step: str) -> None:
+    console.print(escape(step), style="dim")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
@@ -66,6 +67,12 @@ class Device(ABC):
         """Power it on for the first time; returns when it has booted and takes commands.
 
         @raise BootError: it does not come up.
+        """
+
+    def prepare(self, progress: Callable[[str], None]) -> None:  # noqa: B027
+        """Make what all devices like this one start from, if that takes time.
+
+        @param progress: called with a line whenever it does.
         """
 
     @abstractmethod

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-import os
-import re
+import logging
 import secrets
-import shlex
 import shutil
-import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from harness import image
-from harness.child import Child
-from harness.device import accel
+from harness.device import accel, golden, machine
 from harness.device.base import Completed, Device
 from harness.device.console import Console
-from harness.device.qmp import Monitor
-from harness.device.ssh import ClientKey, Ssh
-from harness.errors import CommandError, HarnessError, InfrastructureError, MissingToolError
+from harness.device.golden import Golden
+from harness.device.machine import Machine, Memory
+from harness.device.ssh import ClientKey
+from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
-from harness.image import cache
+from harness.image import OWNERS, StateFile, cache, tools
 
-MEMORY_MIB = 256
 BOOT_SECONDS = 120
 """Far above what a boot takes on two busy cores in software emulation (about 10 s)."""
 
-ENDING_SECONDS = 1
-"""From the moment that a QEMU which ends has closed its sockets to its end."""
+BAKED = frozenset({"settings.ini"})
+"""Files of the configuration that the daemon reads when it starts: part of a golden state."""
 
-WAN_HOST = "10.0.3.2"
-"""What QEMU's user-mode network maps to the loopback of this machine."""
+GIVEN = frozenset({"ca.pem"})
+"""Those that it reads when it connects: a clone is given its own."""
+
+_build = functools.cache(image.build)
+"""An image is looked at once a run."""
+
+_IDLE = (
+    "while :; do set -- $(head -n 1 /proc/stat); idle=$5; sleep 0.5;"
+    " set -- $(head -n 1 /proc/stat); test $(($5 - idle)) -lt 45 || exit 0; done"
+)
+"""Ends when the CPU was idle for nine tenths of half a second; proc(5), in 1/100 s."""
 
 
 class QemuDevice(Device):
-    """A router image on a machine of its own.
+    """A router image on a machine of its own, as fresh as after its first boot.
 
-    @ivar console: its serial console.
     @ivar ssh_config: file for `ssh -F`, for people.
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset({"link", "power", "clock", "rootfs"})
     arch: ClassVar[str]
-    console: Console
 
     config_home = PurePosixPath("/etc/paradrop")
     runtime_home = PurePosixPath("/var/run/paradrop")
@@ -56,178 +60,204 @@ class QemuDevice(Device):
 
     def __init__(self, folder: Path, timeline: Timeline) -> None:
         super().__init__(folder, timeline)
-        self.image = image.build(self.arch)
-        self._architecture = image.ARCHITECTURES[self.arch]
-        self._program = self._architecture.qemu
+        self.image = _build(self.arch)
         self._key = ClientKey.generate()
         self._disk = folder / "state.ext4"
         self._host_key = ""
-        self._child: Child | None = None
-        self._monitor: Monitor | None = None
-        self._ssh: Ssh | None = None
+        self._machine: Machine | None = None
+        self._golden: Golden | None = None
         self._plugged = True
         self._boots = itertools.count(1)
+        card = secrets.token_bytes(2)
+        self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
         self.ssh_config = folder / "ssh_config"
         self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
         self.power = Power(self.name, self.close, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
 
-    # -- power
+    # -- the first start
 
     def start(self) -> None:
+        """From the golden state; by a boot where a configuration is wanted that none has."""
+        if self.config.keys() <= BAKED | GIVEN:
+            self._clone(self.golden())
+        else:
+            self.boot()
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        self.golden(progress)
+
+    def boot(self, memory: Memory | None = None) -> None:
+        """Power it on for the first time, with an empty past. @raise BootError: see `start`."""
+        image.state_disk(self._disk, self._files())
+        self._power_on(memory)
+
+    def golden(self, progress: Callable[[str], None] | None = None) -> Golden:
+        """The golden state that it starts from; made if there is none."""
+        baked = {name: self.config[name] for name in sorted(BAKED & self.config.keys())}
+        nowhere = Path("/nowhere")
+        words = machine.command(
+            self.image, self.accelerator, nowhere, nowhere, [b"", b""], Memory(nowhere, False)
+        )
+        version = golden.qemu_version(self._find_qemu())
+        facts = [self.image.key, version, *words, repr(baked)]
+        say = progress or logging.getLogger("harness").info
+
+        def make(state: Golden) -> None:
+            with tempfile.TemporaryDirectory(prefix="hil-") as name:
+                timeline = Timeline(Path(name) / "timeline.jsonl")
+                seed = type(self)(Path(name), timeline)
+                seed.config = baked
+                try:
+                    seed.boot(Memory(state.ram, shared=True))
+                    seed.become_golden(state)
+                finally:
+                    seed.close()
+                    timeline.close()
+
+        return golden.find(self.arch, facts, make, say)
+
+    def become_golden(self, state: Golden) -> None:
+        """Have everything loaded and nothing to do, and leave all of that in files.
+
+        @raise BootError: the daemon does not start, or the machine does not come to rest.
+        """
+        log = self.config_home / "logs" / "log"
+        try:
+            self.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}", BOOT_SECONDS)
+            self.succeed("/etc/init.d/dropbear stop; sync")
+            self.succeed(_IDLE, BOOT_SECONDS)
+        except CommandError as error:
+            raise BootError(str(error), device=self.name, evidence=error.evidence) from error
+        self.on.save(state.state, with_ram=False)
+        self.close()
+        golden.copy_disk(self._disk, state.disk)
+        shutil.copyfile(self.folder / "console.log", state.console)
+
+    def _clone(self, state: Golden) -> None:
+        golden.copy_disk(state.disk, self._disk)
+        shutil.copyfile(state.console, self.folder / "console.log")
+        self._golden = state
+        running = self._start_machine(Memory(state.ram, shared=False), machine.RESTORED)
+        self._watched(lambda: running.load(state.state, with_ram=False))
+        self._be_itself(running)
+        self.timeline.record(self.name, "restored", golden=state.key)
+
+    def _be_itself(self, running: Machine) -> None:
+        """Nothing of a clone is another's: time, chance, name, addresses, keys."""
+        running.agent.become(self._hostname, self._addresses)
+        running.agent.write(
+            *(
+                (path, file.mode, OWNERS[file.owner], file.data)
+                for path, file in self._files().items()
+                if Path(path).name not in BAKED
+            )
+        )
+        running.agent.sync()
+        self.succeed("/etc/init.d/dropbear start </dev/null >/dev/null 2>&1 &")
+
+    @property
+    def _hostname(self) -> str:
+        return self.name.replace("_", "-")
+
+    def _files(self) -> dict[str, StateFile]:
+        """What this router has and no other."""
         private, self._host_key = image.host_key()
         files = {
-            image.HOST_KEY: image.StateFile(private, 0o600),
-            image.AUTHORIZED_KEYS: image.StateFile(f"{self._key.public}\n".encode(), 0o600),
-            "/etc/machine-id": image.StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
-            "/etc/hostname": image.StateFile(f"{self.name.replace('_', '-')}\n".encode()),
+            image.HOST_KEY: StateFile(private, 0o600),
+            image.AUTHORIZED_KEYS: StateFile(f"{self._key.public}\n".encode(), 0o600),
+            "/etc/machine-id": StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
+            "/etc/hostname": StateFile(f"{self._hostname}\n".encode()),
         }
         for name, data in self.config.items():
-            path = str(self.config_home / name)
-            files[path] = image.StateFile(data, 0o600, self.daemon_user)
-        image.state_disk(self._disk, files)
-        self._power_on()
+            files[str(self.config_home / name)] = StateFile(data, 0o600, self.daemon_user)
+        return files
+
+    # -- power
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:
-        return accel.choose(
-            self.arch, self._program, self.image.kernel, cache.folder() / "accelerators"
+        program = self.image.architecture.qemu
+        return accel.choose(self.arch, program, self.image.kernel, cache.folder() / "accelerators")
+
+    def _find_qemu(self) -> str:
+        return tools.find(self.image.architecture.qemu, self.image.architecture.qemu_package)
+
+    def _command(self, memory: Memory | None) -> list[str]:
+        packets = f"wan-{next(self._boots)}.pcap"
+        return machine.command(
+            *(self.image, self.accelerator, self.folder, self._disk, self._addresses),
+            *(memory, packets),
         )
 
-    def _command(self, monitor: Monitor) -> list[str]:
-        machine = self._architecture
-        mac = secrets.token_bytes(2).hex(":")
-        command = [self._program, "-machine", machine.machine, "-accel", self.accelerator.option]
-        command += ["-cpu", "host" if self.accelerator.name == "kvm" else machine.cpu]
-        command += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-user-config"]
-        command += ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initramfs)]
-        command += ["-append", machine.kernel_arguments]
-        for slot, (path, options) in enumerate(
-            (
-                (self.image.root, "readonly=on"),
-                (self._disk, "readonly=off"),
-                (self.image.library, "readonly=on"),
-            ),
-            start=4,
-        ):
-            disk = f"disk{slot}"
-            command += ["-drive", f"if=none,id={disk},format=raw,{options},file={_escape(path)}"]
-            command += ["-device", f"virtio-blk-pci,drive={disk},addr={slot:#x}"]
-        command += [
-            "-netdev",
-            "user,id=mgmt,net=10.0.2.0/24,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22",
-        ]
-        command += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,mac=52:54:00:02:{mac}"]
-        command += ["-netdev", f"user,id=wan,net=10.0.3.0/24,host={WAN_HOST}"]
-        command += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac=52:54:00:03:{mac}"]
-        command += [
-            "-object",
-            f"filter-dump,id=wan-packets,netdev=wan,"
-            f"file={_escape(self.folder / f'wan-{next(self._boots)}.pcap')}",
-        ]
-        command += ["-device", "virtio-rng-pci,addr=0x7"]
-        command += [
-            "-chardev",
-            f"socket,id=console,path={_escape(self.folder / 'console.sock')},"
-            f"server=on,wait=off,logfile={_escape(self.folder / 'console.log')},"
-            "logappend=on",
-            "-serial",
-            "chardev:console",
-        ]
-        return command + monitor.option
+    def _start_machine(self, memory: Memory | None, options: Sequence[str] = ()) -> Machine:
+        self._find_qemu()
+        words = self._command(memory)
+        self._machine = starting = Machine(self.name, self.folder, self.timeline)
+        self._watched(lambda: starting.start([*words, *options]))
+        return starting
 
-    def _power_on(self) -> None:
-        if shutil.which(self._program) is None:
-            raise MissingToolError(self._program, self._architecture.qemu_package)
-        monitor = Monitor(self.name, self.folder / "qmp.sock", self._on_event)
-        self._monitor = monitor
-        try:
-            self._child = Child(self._command(monitor), self.folder / "qemu.log")
-            self.timeline.record(self.name, "power on", pid=self._child.pid)
-            self._boot(monitor)
-        except HarnessError:
-            self._autopsy()
-            raise
+    def _power_on(self, memory: Memory | None = None) -> None:
+        running = self._start_machine(memory)
+        self._watched(lambda: self._boot(running))
 
-    def _boot(self, monitor: Monitor) -> None:
-        monitor.accept(timeout=30, check=self.check)
+    def _boot(self, running: Machine) -> None:
         if not self._plugged:
-            self._set_link(False)
-        self.console = Console(self.name, self.folder / "console.sock", self.folder / "console.log")
+            running.set_link("wan", False)
         self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
-        networks = monitor.human("info usernet")
-        forwarded = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", networks)
-        if forwarded is None:
-            raise InfrastructureError("QEMU forwards no port for mgmt", device=self.name)
-        self._ssh = Ssh(self.name, int(forwarded[1]), self._key, self._host_key)
-        self._write_ssh_config(self._ssh.port)
+        running.agent.run("true", BOOT_SECONDS)  # init starts it last
         self.timeline.record(self.name, "booted")
 
-    def _on_event(self, event: dict[str, Any]) -> None:
-        self.timeline.record(self.name, f"QMP {event['event']}", **event.get("data", {}))
+    def _watched(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except HarnessError:
+            if self._machine is not None:
+                self._machine.autopsy()
+            raise
+
+    @property
+    def on(self) -> Machine:
+        """The machine, while it has power. @raise InfrastructureError: it has none."""
+        if self._machine is None:
+            raise InfrastructureError("is powered off", device=self.name)
+        self._machine.check()
+        return self._machine
+
+    @property
+    def console(self) -> Console:
+        """Its serial console."""
+        found = self.on.console
+        assert found is not None
+        return found
 
     def close(self) -> None:
-        if self._ssh is not None:
-            self._ssh.close()
-            self._ssh = None
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
-        if self._monitor is not None:
-            self._monitor.close()
-            self._monitor = None
-        if "console" in self.__dict__:
-            self.console.close()
+        if self._machine is not None:
+            self._machine.close()
+            self._machine = None
 
     def check(self) -> None:
-        if self._child is not None and not self._child.running:
-            status, stderr = self._child.returncode, self._child.tail()
-            console = self.folder / "console.log"
-            last = (
-                console.read_text(errors="replace").splitlines()[-20:] if console.exists() else []
-            )
-            raise InfrastructureError(
-                f"QEMU ended by itself, status {status}",
-                device=self.name,
-                evidence=f"{stderr}\n-- console --\n" + ("\n".join(last) or "printed nothing"),
-            )
-
-    def _autopsy(self) -> None:
-        """Something failed: if that is because QEMU ended, say so instead."""
-        if self._child is not None:
-            with contextlib.suppress(InfrastructureError):
-                self._child.wait(ENDING_SECONDS)
-        self.check()
+        if self._machine is not None:
+            self._machine.check()
 
     # -- link
 
     def _set_link(self, up: bool) -> None:
         self._plugged = up  # also while it is powered off
-        if self._monitor is not None:
-            self._monitor.execute("set_link", {"name": "wan", "up": up})
-
-    def access(self) -> dict[str, str]:
-        return {
-            "shell": f"ssh -F {self.ssh_config} router",
-            "console": f"tail -f {self.folder / 'console.log'}",
-        }
+        if self._machine is not None:
+            self._machine.set_link("wan", up)
 
     def wan(self, port: int) -> tuple[str, int]:
-        return WAN_HOST, port
+        return machine.WAN_HOST, port
 
     # -- mgmt
 
     def run(self, command: str, timeout: float = 60) -> Completed:
-        return self._mgmt(command, timeout)
-
-    def _mgmt(self, command: str, timeout: float = 60, stdin: bytes = b"") -> Completed:
-        self.check()
-        if self._ssh is None:
-            raise InfrastructureError("is powered off", device=self.name)
+        running = self.on
         try:
-            return self._ssh.run(command, timeout, stdin)
+            return running.agent.run(command, timeout)
         except InfrastructureError:
-            self._autopsy()
+            running.autopsy()
             raise
 
     def write(
@@ -237,26 +267,20 @@ class QemuDevice(Device):
         mode: int = 0o644,
         owner: str | None = None,
     ) -> None:
-        target = shlex.quote(str(path))
-        command = f"umask 077 && cat > {target} && chmod {mode:o} {target}"
-        if owner is not None:
-            command += f" && chown {owner}: {target}"
-        done = self._mgmt(command, stdin=data)
-        if done.status != 0:
-            raise CommandError(
-                f"can't write {path}", device=self.name, evidence=done.stderr.decode()
-            )
+        self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
 
     def read(self, path: PurePosixPath | str) -> bytes:
-        done = self._mgmt(f"cat {shlex.quote(str(path))}")
-        if done.status != 0:
-            raise CommandError(
-                f"can't read {path}", device=self.name, evidence=done.stderr.decode()
-            )
-        return done.stdout
+        return self.on.agent.read(str(path))
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         self.succeed(f"/etc/init.d/paradrop {action}")
+
+    def access(self) -> dict[str, str]:
+        self._write_ssh_config(self.on.ssh_port())
+        return {
+            "shell": f"ssh -F {self.ssh_config} router",
+            "console": f"tail -f {self.folder / 'console.log'}",
+        }
 
     def _write_ssh_config(self, port: int) -> None:
         key, known = self.folder / "ssh_key", self.folder / "known_hosts"
@@ -279,7 +303,7 @@ class QemuDevice(Device):
         }
         for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
             found[packets.stem] = packets
-        if self._ssh is not None:
+        if self._machine is not None:
             try:
                 found["daemon log"] = self.read(self.config_home / "logs" / "log").decode(
                     errors="replace"
@@ -289,19 +313,14 @@ class QemuDevice(Device):
         return found
 
     def facts(self) -> dict[str, str]:
-        version = subprocess.run([self._program, "--version"], capture_output=True, text=True)
-        return {
-            "QEMU": version.stdout.partition("\n")[0],
+        facts = {
+            "QEMU": golden.qemu_version(self.image.architecture.qemu),
             "accelerator": f"{self.accelerator.option} ({self.accelerator.why})",
             "image": self.image.key,
             "kernel": self.image.manifest["kernel"],
             "library": self.image.manifest["library"]["sha256"],
         }
-
-
-def _escape(path: Path) -> str:
-    """A path as QEMU's option parser reads it back (a comma is doubled)."""
-    return os.fspath(path).replace(",", ",,")
+        return facts if self._golden is None else facts | {"golden state": self._golden.key}
 
 
 class QemuX86Device(QemuDevice):

@@ -28,6 +28,7 @@ from harness.image.state import (
     AUTHORIZED_KEYS,
     CONFIGURATION_HOME,
     HOST_KEY,
+    OWNERS,
     StateFile,
     state_disk,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "AUTHORIZED_KEYS",
     "CONFIGURATION_HOME",
     "HOST_KEY",
+    "OWNERS",
     "Architecture",
     "Image",
     "StateFile",

@@ -126,8 +126,8 @@ def blank(current: Current, device: Device) -> Device:
         device.forget()
         log.wait_for("daemon.unprovisioned")
     else:
-        log_file = device.config_home / "logs" / "log"
-        device.wait_until_succeeds(f"grep -q daemon.unprovisioned {log_file}")
+        logs = device.config_home / "logs"  # it may have booted yesterday, in a golden state
+        device.wait_until_succeeds(f"grep -q daemon.unprovisioned {logs}/log*")
     current.used, current.identity = True, None
     return device
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.device import agent
 from harness.device.qemu import QemuDevice, QemuX86Device
-from harness.device.ssh import ClientKey, Ssh
+from harness.device.ssh import ClientKey
 from harness.device.testinfra import host
 from harness.errors import CommandError, InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -78,16 +79,38 @@ def test_what_cannot_be_read_or_written_is_an_error_of_the_command(device: QemuD
 
 
 def test_the_host_key_is_pinned(device: QemuDevice) -> None:
-    assert device._ssh
-    stranger = Ssh("router", device._ssh.port, device._key, ClientKey.generate().public)
-    with pytest.raises(InfrastructureError, match="Bad host key"):
-        stranger.run("true", LIMIT)
+    command = device.access()["shell"].split()
+    known = device.folder / "known_hosts"
+    known.write_text(f"{known.read_text().split()[0]} {ClientKey.generate().public}\n")
+    done = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=LIMIT)
+    assert "Host key verification failed" in done.stderr
 
 
 def test_a_person_gets_a_shell_with_the_command_that_is_told(device: QemuDevice) -> None:
     command = device.access()["shell"].split()
     done = subprocess.run([*command, "hostname"], capture_output=True, text=True, timeout=LIMIT)
     assert done.stdout.strip() == device.name.replace("_", "-")
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(
+    device: QemuDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patient:
+        patient.setattr(agent, "ANSWER_SECONDS", 0.5)
+        os.kill(device.on.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(InfrastructureError, match=r"no answer within 0\.6 s"):
+                device.run("head -c 300000 /dev/zero; echo late", 0.1)
+        finally:
+            os.kill(device.on.pid, signal.SIGCONT)
+    for number in range(3):
+        assert device.succeed(f"echo {number}") == f"{number}\n"
+
+
+def test_a_full_disk_does_not_cost_the_machine_that_is_to_be_saved(device: QemuDevice) -> None:
+    with pytest.raises(InfrastructureError, match="No space left on device"):
+        device.on.save(Path("/dev/full"), with_ram=True)
+    assert device.succeed("echo on") == "on\n"
 
 
 def test_the_console_works_without_network(device: QemuDevice) -> None:
@@ -135,9 +158,8 @@ def test_its_evidence_is_of_all_its_boots(device: QemuDevice) -> None:
 
 def test_a_qemu_that_was_killed_is_no_fault_of_the_router(device: QemuDevice) -> None:
     """The last one: the router is gone."""
-    assert device._child
     device.check()
-    os.kill(device._child.pid, signal.SIGKILL)
+    os.kill(device.on.pid, signal.SIGKILL)
     for _ in range(2):
         with pytest.raises(InfrastructureError, match=r"QEMU ended by itself, status -9") as raised:
             device.run("true")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.device import qemu
+from harness.device.machine import Memory
 from harness.device.qemu import QemuDevice, QemuX86Device
 from harness.errors import BootError, InfrastructureError, MissingToolError
 from harness.evidence.timeline import Timeline
@@ -37,8 +38,8 @@ def with_options(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def add(*options: str) -> None:
         command = QemuDevice._command
 
-        def longer(device: QemuDevice, monitor: object) -> list[str]:
-            return [*command(device, monitor), *options]  # type: ignore[arg-type]
+        def longer(device: QemuDevice, memory: Memory | None) -> list[str]:
+            return [*command(device, memory), *options]
 
         monkeypatch.setattr(QemuDevice, "_command", longer)
 
@@ -55,7 +56,7 @@ def test_no_qemu_names_the_package(device: QemuDevice, monkeypatch: pytest.Monke
     with pytest.raises(
         MissingToolError, match=r"qemu-system-x86_64 .*apt-get install qemu-system-x86\)"
     ):
-        device.start()
+        device.boot()
 
 
 def test_a_qemu_that_refuses_its_options_is_quoted(
@@ -64,7 +65,7 @@ def test_a_qemu_that_refuses_its_options_is_quoted(
     with_options("-cpu", "no-such-cpu")
     began = time.monotonic()
     with pytest.raises(InfrastructureError, match="QEMU ended by itself, status 1") as raised:
-        device.start()
+        device.boot()
     assert time.monotonic() - began < SOON
     assert "no-such-cpu" in raised.value.evidence
     assert "printed nothing" in raised.value.evidence
@@ -75,7 +76,7 @@ def test_a_damaged_kernel_is_the_infrastructures(device: QemuDevice) -> None:
     kernel.write_bytes(b"no kernel")
     device.image = dataclasses.replace(device.image, kernel=kernel)
     with pytest.raises(InfrastructureError, match="QEMU ended by itself"):
-        device.start()
+        device.boot()
     with pytest.raises(InfrastructureError, match="QEMU ended by itself"):
         device.run("true")
 
@@ -86,7 +87,7 @@ def test_a_router_that_never_comes_up_is_a_boot_error(
     monkeypatch.setattr(qemu, "BOOT_SECONDS", 0.5)
     with_options("-S")  # a machine that never runs
     with pytest.raises(BootError, match=r"0\.5 s passed before .*router ready") as raised:
-        device.start()
+        device.boot()
     assert raised.value.evidence == "the console printed nothing"
     assert "accelerator" in device.facts()
     device.close()
@@ -101,7 +102,7 @@ def test_what_the_console_showed_last_is_in_the_boot_error(
     monkeypatch.setattr(qemu, "BOOT_SECONDS", 0.5)
     (device.folder / "console.log").write_text("from the boot before\n")
     with pytest.raises(BootError) as raised:
-        device.start()
+        device.boot()
     assert "from the boot before" in raised.value.evidence
 
 
@@ -119,6 +120,6 @@ def test_a_run_folder_too_deep_for_sockets_is_said_to_be(device: QemuDevice) -> 
     deep.mkdir()
     other = QemuX86Device(deep, device.timeline)
     with pytest.raises(InfrastructureError, match="107 bytes"):
-        other.start()
+        other.boot()
     other.close()
     assert [path.name for path in deep.iterdir()] == ["state.ext4"]

@@ -1,0 +1,117 @@
+"""Golden states: a machine that booted once, from which every fresh device starts.
+
+A state is the RAM as a file, which clones map copy-on-write, the rest of the machine, and the
+state disk. It is kept beside the images under a key that hashes all it was made from, is made
+once by whoever needs it first, and is whole or not there (`harness.image.cache`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.device import machine
+from harness.errors import ImageError
+from harness.image import cache
+from harness.image.digest import sha256
+
+NEEDS = 2 * machine.MEMORY_MIB << 20
+"""Bytes of disk to begin with: RAM and state disk, if all of both were in use."""
+
+_CODE = ("agent.py", "golden.py", "machine.py", "qemu.py")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden state on disk; its files never change."""
+
+    folder: Path
+    key: str
+
+    @property
+    def ram(self) -> Path:
+        return self.folder / "ram"
+
+    @property
+    def state(self) -> Path:
+        """All of the machine but its RAM and its disk, as QEMU migrates it."""
+        return self.folder / "state"
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    @property
+    def console(self) -> Path:
+        """What the console showed during the boot."""
+        return self.folder / "console.log"
+
+
+_verified: dict[Path, Golden] = {}
+
+
+def find(
+    arch: str,
+    facts: Iterable[str],
+    make: Callable[[Golden], None],
+    progress: Callable[[str], None],
+) -> Golden:
+    """The golden state of a machine; it is made if there is none that is whole.
+
+    @param facts: everything that decides what is in it, beside QEMU and this code.
+    @param make: boots a machine and leaves its files.
+    @param progress: called with a line whenever something takes time.
+    @raise ImageError: it can't be kept.
+    """
+    code = [sha256(Path(__file__).with_name(name)) for name in _CODE]
+    key = hashlib.sha256("\0".join([arch, *facts, *code]).encode()).hexdigest()
+    name = f"golden-{arch}-{key[:16]}"
+    known = cache.folder() / name
+    if known in _verified and known.is_dir():  # whole when this process looked at it first
+        return _verified[known]
+
+    def build(folder: Path) -> cache.Manifest:
+        free = shutil.disk_usage(folder).free
+        if free < NEEDS:
+            raise ImageError(
+                f"{free >> 20} MiB are free at {folder.parent}, a golden state may take "
+                f"{NEEDS >> 20}",
+                hint="make room, or point XDG_CACHE_HOME elsewhere",
+            )
+        progress(f"{arch}: booting once, for the golden state")
+        make(Golden(folder, key))
+        return {"architecture": arch, "key": key}
+
+    folder, _ = cache.entry(name, build, progress)
+    _verified[known] = Golden(folder, key)
+    return _verified[known]
+
+
+@functools.cache
+def qemu_version(program: str) -> str:
+    """What a QEMU says that it is."""
+    done = subprocess.run([program, "--version"], capture_output=True, text=True)
+    return done.stdout.partition("\n")[0]
+
+
+def copy_disk(source: Path, target: Path) -> None:
+    """Copy a sparse file, without what is not in it (lseek(2), SEEK_DATA)."""
+    target.touch(mode=0o600)
+    with source.open("rb") as old, target.open("r+b") as new:
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        begin = 0
+        while begin < size:
+            try:
+                begin = os.lseek(old.fileno(), begin, os.SEEK_DATA)
+            except OSError:  # nothing but a hole is left
+                break
+            end = os.lseek(old.fileno(), begin, os.SEEK_HOLE)
+            while begin < end:
+                begin += os.copy_file_range(old.fileno(), new.fileno(), end - begin, begin, begin)

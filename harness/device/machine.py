@@ -1,0 +1,258 @@
+"""One life of an emulated machine: QEMU from power on to power off, and its three ways in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.child import Child
+from harness.device.accel import Accelerator
+from harness.device.agent import Agent
+from harness.device.console import Console
+from harness.device.qmp import Monitor
+from harness.errors import InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.image import Image
+
+MEMORY_MIB = 256
+
+WAN_HOST = "10.0.3.2"
+"""What QEMU's user-mode network maps to the loopback of this machine."""
+
+ENDING_SECONDS = 1
+"""From the moment that a QEMU which ends has closed its sockets to its end."""
+
+SAVING_SECONDS = 60
+"""In which there is always news of a state that is being saved or restored."""
+
+
+RESTORED = ("-incoming", "defer")
+"""What the command line of a machine has beside, that waits for a state to `load`."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The machine's RAM as a file.
+
+    @param shared: what the machine writes goes into the file; else the file is what the machine
+        starts from, and what it writes is its own, page by page (mmap(2), MAP_PRIVATE).
+    """
+
+    path: Path
+    shared: bool
+
+
+def command(
+    image: Image,
+    accelerator: Accelerator,
+    folder: Path,
+    disk: Path,
+    addresses: Sequence[bytes],
+    memory: Memory | None = None,
+    packets: str = "wan.pcap",
+) -> list[str]:
+    """QEMU's command line for a router, but for its control socket.
+
+    @param folder: where its sockets and logs are.
+    @param disk: its state disk, raw.
+    @param addresses: MAC addresses of mgmt and wan.
+    @param memory: None for RAM of its own, of which nothing stays.
+    @param packets: name of the file that the packets of wan go to.
+    """
+    machine = image.architecture
+    mgmt, wan = (address.hex(":") for address in addresses)
+    words = [machine.qemu, "-machine", f"{machine.machine},memory-backend=ram"]
+    words += ["-accel", accelerator.option]
+    words += ["-cpu", "host" if accelerator.name == "kvm" else machine.cpu]
+    ram = f"id=ram,size={MEMORY_MIB}M"
+    if memory is None:
+        words += ["-object", f"memory-backend-ram,{ram}"]
+    else:
+        share = "on" if memory.shared else "off"
+        words += ["-object", f"memory-backend-file,{ram},share={share}"]
+        words[-1] += f",mem-path={_escape(memory.path)}"
+    words += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-user-config"]
+    words += ["-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
+    words += ["-append", machine.kernel_arguments]
+    disks = ((image.root, "on"), (disk, "off"), (image.library, "on"))
+    for slot, (path, readonly) in enumerate(disks, start=4):
+        name = f"disk{slot}"
+        words += ["-drive", f"if=none,id={name},format=raw,readonly={readonly}"]
+        words[-1] += f",file={_escape(path)}"
+        words += ["-device", f"virtio-blk-pci,drive={name},addr={slot:#x}"]
+    forward = "hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
+    words += ["-netdev", f"user,id=mgmt,net=10.0.2.0/24,restrict=on,{forward}"]
+    words += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,mac={mgmt}"]
+    words += ["-netdev", f"user,id=wan,net=10.0.3.0/24,host={WAN_HOST}"]
+    words += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac={wan}"]
+    words += ["-object", "filter-dump,id=wan-packets,netdev=wan"]
+    words[-1] += f",file={_escape(folder / packets)}"
+    words += ["-device", "virtio-rng-pci,addr=0x7"]
+    console = f"{_socket(folder / 'console.sock')},id=console"
+    console += f",logfile={_escape(folder / 'console.log')},logappend=on"
+    words += ["-chardev", console, "-serial", "chardev:console"]
+    words += ["-chardev", f"{_socket(folder / 'agent.sock')},id=agent"]
+    words += ["-device", "virtio-serial-pci,addr=0x8"]
+    words += ["-device", "virtserialport,chardev=agent,name=org.paradrop.agent"]
+    return words
+
+
+def _socket(path: Path) -> str:
+    return f"socket,path={_escape(path)},server=on,wait=off"
+
+
+def _escape(path: Path) -> str:
+    """A path as QEMU's option parser reads it back (a comma is doubled)."""
+    return os.fspath(path).replace(",", ",,")
+
+
+class Machine:
+    """A QEMU, from its start to its end.
+
+    @param device: name for errors.
+    @ivar console: its serial console.
+    @ivar agent: commands and files, out of band.
+    @ivar monitor: QEMU's own control.
+    @raise InfrastructureError: there can be no sockets in `folder`.
+    """
+
+    def __init__(self, device: str, folder: Path, timeline: Timeline) -> None:
+        self._device = device
+        self._folder = folder
+        self._timeline = timeline
+        self._child: Child | None = None
+        self.console: Console | None = None
+        self.agent = Agent(device, folder / "agent.sock")
+        self.monitor = Monitor(device, folder / "qmp.sock", self._on_event)
+
+    def start(self, words: list[str]) -> None:
+        """Give it power.
+
+        @param words: its command line.
+        @raise InfrastructureError: QEMU does not start; what it said is in the evidence.
+        """
+        self._child = Child([*words, *self.monitor.option], self._folder / "qemu.log")
+        self._timeline.record(self._device, "power on", pid=self._child.pid)
+        self.monitor.accept(timeout=30, check=self.check)
+        console = self._folder / "console.sock"
+        self.console = Console(self._device, console, self._folder / "console.log")
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        self._timeline.record(self._device, f"QMP {event['event']}", **event.get("data", {}))
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    def check(self) -> None:
+        """@raise InfrastructureError: QEMU ended without being asked to."""
+        if self._child is not None and not self._child.running:
+            log = self._folder / "console.log"
+            printed = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+            console = "\n".join(printed) or "printed nothing"
+            raise InfrastructureError(
+                f"QEMU ended by itself, status {self._child.returncode}",
+                device=self._device,
+                evidence=f"{self._child.tail()}\n-- console --\n{console}",
+            )
+
+    def autopsy(self) -> None:
+        """Something failed: if that is because QEMU ended, say so instead."""
+        if self._child is not None:
+            with contextlib.suppress(InfrastructureError):
+                self._child.wait(ENDING_SECONDS)
+        self.check()
+
+    def set_link(self, name: str, up: bool) -> None:
+        """Plug a network cable in, or pull it."""
+        self.monitor.execute("set_link", {"name": name, "up": up})
+
+    def save(self, target: Path, *, with_ram: bool) -> None:
+        """Write the machine's state into a file; it stands still afterwards, its disk is whole.
+
+        @param with_ram: False where the RAM is a shared file, which then belongs to the state.
+        @raise InfrastructureError: QEMU can't, or the disk is full.
+        """
+        path = self._folder / "state.sock"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(path))
+            listener.listen(1)
+            listener.settimeout(SAVING_SECONDS)
+            self._ignore_shared(not with_ram)
+            self.monitor.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
+            self.monitor.execute("migrate", {"uri": f"unix:{path}"})
+            try:
+                link, _ = listener.accept()
+                with link, target.open("wb") as file:
+                    link.settimeout(SAVING_SECONDS)
+                    shutil.copyfileobj(link.makefile("rb"), file, 1 << 20)
+            except OSError as error:
+                self.autopsy()
+                raise InfrastructureError(
+                    f"the machine's state can't be saved to {target}: {error}", device=self._device
+                ) from error
+        path.unlink()
+        self._wait_for("query-migrate", {"completed"}, {"failed", "cancelled"})
+
+    def resume(self) -> None:
+        """Go on after a `save`."""
+        self.monitor.execute("cont", {})
+
+    def load(self, state: Path, *, with_ram: bool) -> None:
+        """Take a state that was saved, and go on from there; for a machine that was started with
+        `RESTORED`.
+
+        @param with_ram: as in `save`.
+        @raise InfrastructureError: it is damaged, or of another machine.
+        """
+        self._ignore_shared(not with_ram)
+        uri = f"exec:cat {shlex.quote(str(state))}"
+        self.monitor.execute("migrate-incoming", {"uri": uri})
+        self._wait_for("query-status", {"running"}, {"internal-error", "io-error"})
+
+    def _ignore_shared(self, ignored: bool) -> None:
+        capability = {"capability": "x-ignore-shared", "state": ignored}
+        self.monitor.execute("migrate-set-capabilities", {"capabilities": [capability]})
+
+    def _wait_for(self, query: str, good: set[str], bad: set[str]) -> None:
+        deadline = time.monotonic() + SAVING_SECONDS
+        while True:
+            try:
+                answer = self.monitor.execute(query, {})
+            except InfrastructureError:
+                self.autopsy()
+                raise
+            status = answer.get("status")
+            if status in good:
+                return
+            if status in bad or time.monotonic() > deadline:
+                raise InfrastructureError(
+                    f"{query}: {status}", device=self._device, evidence=answer.get("error-desc", "")
+                )
+            time.sleep(0.005)
+
+    def ssh_port(self) -> int:
+        """The port on 127.0.0.1 that leads to the machine's SSH."""
+        for line in self.monitor.human("info usernet").splitlines():
+            if "[HOST_FORWARD]" in line:
+                return int(line.split()[3])
+        raise InfrastructureError("QEMU forwards no port for mgmt", device=self._device)
+
+    def close(self) -> None:
+        """Take its power away. May be called twice."""
+        self.agent.close()
+        if self._child is not None:
+            self._child.kill()
+        self.monitor.close()
+        if self.console is not None:
+            self.console.close()

@@ -1,0 +1,180 @@
+"""Clones of a golden state: alike in all that was booted, and in nothing that is one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.device import golden, machine
+from harness.device.golden import Golden
+from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
+from harness.errors import ImageError
+from harness.evidence.timeline import Timeline
+
+OWN = {
+    "boot id": "cat /proc/sys/kernel/random/boot_id",
+    "machine id": "cat /etc/machine-id",
+    "host name": "hostname; cat /etc/hostname",
+    "mgmt address": "cat /sys/class/net/eth0/address",
+    "wan address": "cat /sys/class/net/eth1/address",
+    "host key": "md5sum < /etc/dropbear/dropbear_ed25519_host_key",
+    "administrator's key": "cat /root/.ssh/authorized_keys",
+    "certificate authority": "cat /etc/paradrop/ca.pem",
+    "random numbers": "head -c 16 /dev/urandom | md5sum",
+    "Python's random numbers": "python3 -c 'import os; print(os.urandom(16))'",
+}
+
+
+@contextlib.contextmanager
+def cloned(kind: type[QemuDevice], name: str) -> Iterator[QemuDevice]:
+    with tempfile.TemporaryDirectory(prefix="golden-") as folder:
+        home = Path(folder) / name
+        home.mkdir()
+        timeline = Timeline(home / "timeline.jsonl")
+        device = kind(home, timeline)
+        device.config = {"settings.ini": b"[base]\n", "ca.pem": name.encode()}
+        try:
+            device.start()
+            yield device
+        finally:
+            device.close()
+            timeline.close()
+
+
+@pytest.mark.parametrize("kind", [QemuX86Device, QemuArmDevice], ids=lambda kind: kind.arch)
+def test_two_clones_have_in_common_only_their_boot(kind: type[QemuDevice]) -> None:
+    with cloned(kind, "one") as one, cloned(kind, "two") as two:
+        assert one.facts()["golden state"] == two.facts()["golden state"]
+        for what, command in OWN.items():
+            first, second = one.succeed(command), two.succeed(command)
+            assert first.strip(), what
+            assert first != second, what
+        for device in (one, two):
+            assert abs(device.clock.now() - time.time()) < 5
+            assert device.succeed("cat /etc/paradrop/settings.ini") == "[base]\n"
+            assert device.succeed("stat -c '%a %U' /etc/paradrop/ca.pem") == "600 paradrop\n"
+            pid = device.succeed("cat /run/paradrop-daemon.pid").strip()
+            assert "paradropd" in device.succeed(f"cat /proc/{pid}/cmdline")
+        one.write("/etc/paradrop/mine", b"1")
+        two.fail("test -e /etc/paradrop/mine")
+        before = one.succeed("sync; cat /etc/machine-id")
+        one.power.cycle()
+        assert one.succeed("cat /etc/machine-id") == before
+        assert one.read("/etc/paradrop/mine") == b"1"
+
+
+class Making:
+    """Makes golden states without a machine, and counts them."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.said: list[str] = []
+
+    def make(self, state: Golden) -> None:
+        self.made += 1
+        for path in (state.ram, state.state, state.disk):
+            path.write_bytes(b"state" * 1000)
+
+    def find(self, *facts: str) -> Golden:
+        return golden.find("x86_64", facts, self.make, self.said.append)
+
+
+@pytest.fixture
+def making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Making:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(golden, "_verified", {})
+    return Making()
+
+
+def test_it_is_made_once(making: Making) -> None:
+    assert making.find("a") == making.find("a")
+    assert making.made == 1
+    assert making.said == ["x86_64: booting once, for the golden state"]
+
+
+def test_of_other_facts_it_is_another(making: Making) -> None:
+    assert making.find("a").folder != making.find("b").folder
+    assert making.made == 2
+
+
+@pytest.mark.parametrize("name", ["ram", "state", "disk"])
+@pytest.mark.parametrize("damage", ["cut", "flipped bit", "gone"])
+def test_a_damaged_one_is_made_anew(
+    making: Making, name: str, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = making.find("a").folder / name
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-1] if damage == "cut" else bytes([whole[0] ^ 1]) + whole[1:])
+    monkeypatch.setattr(golden, "_verified", {})  # as another run sees it
+    assert (making.find("a").folder / name).read_bytes() == whole
+    assert making.made == 2
+    assert "damaged" in making.said[1]
+
+
+def test_one_that_vanished_is_made_anew(making: Making) -> None:
+    folder = making.find("a").folder
+    folder.rename(folder.with_name("elsewhere"))
+    assert making.find("a").ram.exists()
+    assert making.made == 2
+
+
+def test_what_fails_half_way_leaves_nothing(making: Making) -> None:
+    def fails(state: Golden) -> None:
+        state.ram.write_bytes(b"half")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        golden.find("x86_64", ["a"], fails, making.said.append)
+    making.find("a")
+    assert making.made == 1
+
+
+def test_a_disk_without_room_is_said_before_anything_is_booted(
+    making: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "NEEDS", 1 << 60)
+    with pytest.raises(ImageError, match=r"MiB are free .* \(make room"):
+        making.find("a")
+    assert making.made == 0
+
+
+def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[str]] = []
+
+    def find(arch: str, facts: list[str], *_: object) -> Golden:
+        found.append(facts)
+        return Golden(Path("/nowhere"), "")
+
+    monkeypatch.setattr(golden, "find", find)
+    with tempfile.TemporaryDirectory() as folder:
+        timeline = Timeline(Path(folder) / "timeline.jsonl")
+        device = QemuX86Device(Path(folder), timeline)
+        device.golden()
+        monkeypatch.setattr(golden, "qemu_version", lambda program: "QEMU emulator version 99")
+        device.golden()
+        monkeypatch.setattr(machine, "MEMORY_MIB", 257)
+        device.golden()
+        device.config = {"settings.ini": b"[base]\nheartbeat_interval = 5\n"}
+        device.golden()
+        timeline.close()
+    assert len({tuple(facts) for facts in found}) == 4
+
+
+def test_a_disk_is_copied_with_its_holes(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(8 << 20)
+        file.write(b"data" * 5000)
+    golden.copy_disk(source, tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == source.read_bytes()
+    assert (tmp_path / "target").stat().st_blocks * 512 < 1 << 20
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
