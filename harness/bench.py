@@ -102,10 +102,10 @@ class Bench:
         return self.node.url(host, port, tls)
 
     def provision(self, device: Device) -> Identity:
-        """Enrol a new identity and give it to the device by hand; returns when it has joined."""
+        """Enrol a new identity and give it to the device; returns when it has joined."""
         pdid = f"pd-{secrets.token_hex(4)}"
         identity = Identity(pdid, self.node.enroll(pdid))
-        device.provision(pdid, self.router_url(device), identity.token)
+        device.adopt(pdid, self.router_url(device), identity.token)
         self.operator.wait_joined(pdid, JOIN_SECONDS)
         return identity
 

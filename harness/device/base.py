@@ -212,6 +212,10 @@ class Device(ABC):
         finally:
             self.run(f"rm -f {token_file}")
 
+    def adopt(self, pdid: str, router: str, token: str) -> None:
+        """Give the device an identity, in the way that is fastest; see `provision`."""
+        self.provision(pdid, router, token)
+
     def reload(self) -> None:
         """Have the daemon, once it runs, read its identity again and connect as what it finds."""
         self.wait_until_succeeds(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")

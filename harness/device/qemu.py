@@ -25,6 +25,7 @@ from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
 from harness.image import OWNERS, StateFile, cache, tools
+from paradrop.base import identity
 
 BOOT_SECONDS = 120
 """Far above what a boot takes on two busy cores in software emulation (about 10 s)."""
@@ -51,7 +52,9 @@ class QemuDevice(Device):
     @ivar ssh_config: file for `ssh -F`, for people.
     """
 
-    capabilities: ClassVar[frozenset[str]] = frozenset({"link", "power", "clock", "rootfs"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"link", "power", "clock", "rootfs", "snapshot"}
+    )
     arch: ClassVar[str]
 
     config_home = PurePosixPath("/etc/paradrop")
@@ -268,6 +271,22 @@ class QemuDevice(Device):
         owner: str | None = None,
     ) -> None:
         self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
+
+    def adopt(self, pdid: str, router: str, token: str) -> None:
+        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
+        files = {
+            "config": (identity.MODE, identity.dump_yaml(info)),
+            f"keys/{identity.TOKEN_KEY}": (0o600, token.encode()),
+        }
+        owner = OWNERS[self.daemon_user]
+        self.on.agent.write(
+            *(
+                (str(self.config_home / name), mode, owner, data)
+                for name, (mode, data) in files.items()
+            )
+        )
+        self.on.agent.sync()
+        self.reload()
 
     def read(self, path: PurePosixPath | str) -> bytes:
         return self.on.agent.read(str(path))

@@ -58,7 +58,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     params = []
     for kind in chosen(metafunc.config):
         missing = needs - kind_class(kind).capabilities
-        marks = [pytest.mark.xdist_group(sharing(metafunc.definition, kind))]
+        marks: list[pytest.MarkDecorator] = []
+        if "snapshot" not in kind_class(kind).capabilities:
+            marks.append(pytest.mark.xdist_group(sharing(metafunc.definition, kind)))
         if missing:
             reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
             marks.append(pytest.mark.skip(reason=reason))

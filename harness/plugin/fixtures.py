@@ -95,10 +95,16 @@ def device(
     device_kind: str,
     request: pytest.FixtureRequest,
 ) -> Iterator[Device]:
-    """A booted device with a running daemon; shared with other tests unless one is `fresh`."""
+    """A booted device with a running daemon.
+
+    Of a kind that starts from a snapshot, every test has a fresh one. Of another kind, tests
+    share one, unless a test is `fresh`.
+    """
+    from harness.device import kind_class
     from harness.plugin import sharing
 
-    fresh = request.node.get_closest_marker("fresh") is not None
+    marked = request.node.get_closest_marker("fresh") is not None
+    fresh = marked or "snapshot" in kind_class(device_kind).capabilities
     device = current.get(device_kind, sharing(request.node, device_kind), fresh=fresh)
     request.node.user_properties.append(("facts", device.facts()))
     yield device
