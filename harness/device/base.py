@@ -31,6 +31,19 @@ class Completed:
         return self.stdout.decode(errors="replace")
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A device at one moment: its machine with RAM and processes, its disk, where its cables are.
+
+    @param state: file of the machine's state. @param disk: file of its disk.
+    @param plugged: whether the cable of wan was in.
+    """
+
+    state: Path
+    disk: Path
+    plugged: bool
+
+
 class Device(ABC):
     """A router under test: it runs the daemon, has a management and a wan network, and suffers.
 
@@ -129,6 +142,25 @@ class Device(ABC):
     @abstractmethod
     def facts(self) -> dict[str, str]:
         """What it is made of, for the report: image, kernel, emulator and their hashes."""
+
+    # -- of kinds with the capability `snapshot`
+
+    def snapshot(self) -> Snapshot:
+        """Keep the device as it is now; it goes on. The snapshot lives as long as the run.
+
+        @raise InfrastructureError: it is powered off, or this kind of device has no snapshots.
+        """
+        raise InfrastructureError("has no snapshots", device=self.name)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this device, also from a power cut.
+
+        Its clock is set to now, and its random numbers are new ones. Its connections have ended:
+        the other end has gone on.
+
+        @raise InfrastructureError: the snapshot is damaged.
+        """
+        raise InfrastructureError("has no snapshots", device=self.name)
 
     # -- the words of a test
 

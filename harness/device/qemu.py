@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from harness import image
 from harness.device import accel, golden, machine
-from harness.device.base import Completed, Device
+from harness.device.base import Completed, Device, Snapshot
 from harness.device.console import Console
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
@@ -71,6 +71,7 @@ class QemuDevice(Device):
         self._golden: Golden | None = None
         self._plugged = True
         self._boots = itertools.count(1)
+        self._snapshots = itertools.count(1)
         card = secrets.token_bytes(2)
         self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
         self.ssh_config = folder / "ssh_config"
@@ -158,6 +159,29 @@ class QemuDevice(Device):
         )
         running.agent.sync()
         self.succeed("/etc/init.d/dropbear start </dev/null >/dev/null 2>&1 &")
+
+    # -- snapshots
+
+    def snapshot(self) -> Snapshot:
+        folder = self.folder / f"snapshot-{next(self._snapshots)}"
+        folder.mkdir(mode=0o700)
+        taken = Snapshot(folder / "state", folder / "disk", self._plugged)
+        running = self.on
+        running.save(taken.state, with_ram=True)
+        golden.copy_disk(self._disk, taken.disk)
+        running.resume()
+        self.timeline.record(self.name, "snapshot", name=folder.name)
+        return taken
+
+    def restore(self, snapshot: Snapshot) -> None:
+        self.close()
+        self._disk.unlink()
+        golden.copy_disk(snapshot.disk, self._disk)
+        running = self._start_machine(None, machine.RESTORED)
+        self._watched(lambda: running.load(snapshot.state, with_ram=True))
+        self._set_link(snapshot.plugged)
+        running.agent.become(self._hostname, self._addresses)
+        self.timeline.record(self.name, "restored", name=snapshot.state.parent.name)
 
     @property
     def _hostname(self) -> str:
