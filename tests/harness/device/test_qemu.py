@@ -148,7 +148,9 @@ def test_a_power_cycle_keeps_what_was_synced_and_where_the_cable_is(device: Qemu
 
 class TestSnapshot:
     def test_it_goes_back_to_it_any_number_of_times(self, device: QemuDevice) -> None:
-        device.succeed("echo memory > /run/kept; echo disk > /etc/kept")
+        device.succeed("echo memory > /run/kept; echo disk > /etc/kept; sync")
+        device.succeed("echo 3 > /proc/sys/vm/drop_caches")  # the disk has to be the right one
+        device.clock.set(2_000_000_000)
         snapshot = device.snapshot()
         own = device.succeed("cat /etc/machine-id; hostname")
         for number in range(2):
@@ -158,13 +160,6 @@ class TestSnapshot:
             device.fail("test -e /etc/new")
             assert device.succeed("cat /etc/machine-id; hostname") == own
             assert abs(device.clock.now() - time.time()) < 5
-
-    def test_chance_does_not_repeat_itself(self, device: QemuDevice) -> None:
-        snapshot, seen = device.snapshot(), set()
-        for _ in range(2):
-            device.restore(snapshot)
-            seen.add(device.succeed("head -c 16 /dev/urandom | md5sum"))
-        assert len(seen) == 2
 
     def test_the_cable_is_where_it_was(self, device: QemuDevice) -> None:
         with device.link("wan").unplugged():
