@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from harness.device import KINDS, kind_class
 from harness.errors import HarnessError
 from harness.image import tools
 from harness.image.listing import cached
+from harness.image.prune import Removed, prune
 
 QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
 """What a build must pass on to be qualified."""
@@ -121,18 +123,57 @@ def build(
 
 
 @images.command(name="list")
-def list_() -> None:
-    """List the images in the cache, newest first."""
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the images and golden states in the cache, newest use first."""
     found = cached()
+    if as_json:
+        print(json.dumps([{**asdict(each), "folder": str(each.folder)} for each in found]))
+        return
     if not found:
         console.print("no images yet: `hil image build` builds them")
         return
-    rows = [("arch", "key", "size", "age", "folder")]
+    rows = [("what", "arch", "key", "size", "age", "folder")]
     for each in found:
-        size, age = f"{each.size / 1e6:.0f} MB", _duration(time.time() - each.built)
-        rows.append((each.arch, each.key[:16], size, age, str(each.folder)))
-    for arch, key, size, age, folder in rows:
-        print(f"{arch:10} {key:16} {size:>7} {age:>7}  {folder}")
+        age = _duration(time.time() - each.used)
+        key, size = each.key[:16], _megabytes(each.size)
+        rows.append((each.what, each.arch, key, size, age, str(each.folder)))
+    for what, arch, key, size, age, folder in rows:
+        print(f"{what:6} {arch:10} {key:16} {size:>8} {age:>7}  {folder}")
+
+
+@images.command(name="prune")
+def prune_(
+    keep_days: Annotated[int, typer.Option(min=0, help="Keep what was used in these days.")] = 30,
+    keep_size: Annotated[
+        float | None, typer.Option(min=0, help="Of that, keep at most so many GB.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, only say.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Remove what was not used for long from the cache, and what killed runs left."""
+
+    def say(gone: Removed) -> None:
+        if not as_json:
+            print(f"{_megabytes(gone.size):>8}  {gone.name}  {gone.reason}", flush=True)
+
+    size = None if keep_size is None else round(keep_size * 1e9)
+    done = prune(days=keep_days, size=size, dry_run=dry_run, say=say)
+    if as_json:
+        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+        return
+    for name in done.busy:
+        _say(f"{name} stays: another run holds it")
+    if done.removed:
+        freed = "would be freed" if dry_run else "freed"
+        print(f"{_megabytes(done.freed):>8}  {freed}, {_megabytes(done.left)} left")
+    else:
+        console.print("nothing to remove")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"
 
 
 def _duration(seconds: float) -> str:

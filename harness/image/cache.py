@@ -31,6 +31,58 @@ def folder() -> Path:
     return Path(cache) / "paradrop-hil" / "images"
 
 
+def lock_of(target: Path) -> Path:
+    """The file that is locked while an entry is looked at, built or removed.
+
+    It is never removed: another run may wait for it.
+    """
+    return target.with_name(f".{target.name}.lock")
+
+
+def used(target: Path) -> int:
+    """When an entry was last handed out, in nanoseconds since the epoch.
+
+    @raise FileNotFoundError: there is neither a lock nor an entry.
+    """
+    try:
+        return lock_of(target).stat().st_mtime_ns
+    except FileNotFoundError:
+        return target.stat().st_mtime_ns
+
+
+def allocated(target: Path) -> dict[tuple[int, int], int]:
+    """What the files of a folder take on disk in bytes, by device and inode.
+
+    Holes of sparse files take nothing.
+    """
+    found = {}
+    for parent, _, names in os.walk(target):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # it is being built or removed
+                facts = Path(parent, name).lstat()
+                found[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
+    return found
+
+
+@contextlib.contextmanager
+def held(target: Path) -> Iterator[bool]:
+    """Hold the lock of an entry, without waiting for it and without using the entry.
+
+    @return: False if another run holds it.
+    """
+    lock = lock_of(target)
+    since = None if lock.exists() or not target.exists() else used(target)
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        if since is not None:
+            os.utime(lock, ns=(since, since))
+        yield True
+
+
 def entry(
     name: str,
     build: Callable[[Path], Manifest],
@@ -50,13 +102,12 @@ def entry(
     target = folder() / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(f".{name}.lock"), progress, name):
+        with _locked(lock_of(target), progress, name):
             damage = _damage(target) if target.exists() else "missing"
-            if not damage and not rebuild:
-                return target, _read(target)
             if damage != "missing" and damage:
                 progress(f"{name} in the cache is damaged ({damage}): building it again")
-            manifest = _build(target, build)
+            manifest = _build(target, build) if damage or rebuild else _read(target)
+            os.utime(lock_of(target))
             return target, manifest
     except OSError as error:
         hint = "make room, or point XDG_CACHE_HOME elsewhere" if error.errno == 28 else ""
@@ -112,7 +163,7 @@ def _read(target: Path) -> Manifest:
 
 @contextlib.contextmanager
 def _locked(path: Path, progress: Progress, name: str) -> Iterator[None]:
-    with path.open("w") as file:
+    with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

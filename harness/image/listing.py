@@ -1,4 +1,4 @@
-"""What is in the cache of images."""
+"""What is in the cache: images and golden states."""
 
 from __future__ import annotations
 
@@ -9,29 +9,37 @@ from pathlib import Path
 from harness.image import cache
 from harness.image.architecture import ARCHITECTURES
 
+_PREFIXES = {"image": "", "golden": "golden-"}
+
 
 @dataclass(frozen=True)
 class Cached:
-    """An image in the cache. `size` is in bytes, `built` in seconds since the epoch."""
+    """An image or a golden state in the cache.
 
+    `size` is what its files take on disk in bytes, `used` when it was last handed out in seconds
+    since the epoch.
+    """
+
+    what: str
     arch: str
     key: str
     size: int
-    built: float
+    used: float
     folder: Path
 
 
 def cached() -> list[Cached]:
-    """The whole images in the cache, newest first; one that can't be read is left out."""
+    """The images and golden states in the cache, newest use first; no unreadable ones."""
     found = []
-    for arch in ARCHITECTURES:
-        for folder in cache.folder().glob(f"{arch}-*"):
-            try:
-                manifest = json.loads((folder / cache.MANIFEST).read_text(encoding="utf-8"))
-                size = sum(int(facts["size"]) for facts in manifest["files"].values())
-                built = (folder / cache.MANIFEST).stat().st_mtime
-                if manifest["architecture"] == arch:
-                    found.append(Cached(arch, str(manifest["key"]), size, built, folder))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue
-    return sorted(found, key=lambda each: each.built, reverse=True)
+    for what, prefix in _PREFIXES.items():
+        for arch in ARCHITECTURES:
+            for folder in cache.folder().glob(f"{prefix}{arch}-*"):
+                try:
+                    manifest = json.loads((folder / cache.MANIFEST).read_text(encoding="utf-8"))
+                    known, key = manifest["architecture"], str(manifest["key"])
+                    size, used = sum(cache.allocated(folder).values()), cache.used(folder) / 1e9
+                except (OSError, ValueError, KeyError, TypeError):
+                    continue
+                if known == arch:
+                    found.append(Cached(what, arch, key, size, used, folder))
+    return sorted(found, key=lambda each: each.used, reverse=True)

@@ -83,29 +83,75 @@ def test_no_images_to_list(tmp_path: Path) -> None:
     assert "hil image build" in done.stderr
 
 
-def test_images_are_listed_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def entry(name: str, arch: str, age: float) -> Path:
+    """An entry of the cache, of 3 MB and a hole, last used some seconds ago."""
+
+    def build(folder: Path) -> cache.Manifest:
+        with (folder / "ram").open("wb") as file:
+            file.write(b"x" * 3_000_000)
+            file.truncate(1 << 29)
+        return {"architecture": arch, "key": name[-16:] * 4}
+
+    folder, _ = cache.entry(name, build, lambda step: None)
+    then = time.time() - age
+    os.utime(cache.lock_of(folder), (then, then))
+    return folder
+
+
+def test_images_and_golden_states_are_listed_newest_use_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    def image(arch: str, key: str, age: float) -> Path:
-        def build(folder: Path) -> cache.Manifest:
-            (folder / "root.squashfs").write_bytes(b"x" * 3_000_000)
-            return {"architecture": arch, "key": key}
-
-        folder, _ = cache.entry(f"{arch}-{key[:16]}", build, lambda step: None)
-        manifest = folder / cache.MANIFEST
-        then = manifest.stat().st_mtime - age
-        os.utime(manifest, (then, then))
-        return folder
-
-    image("x86_64", "a" * 64, 3 * 86400)
-    newest = image("aarch64", "b" * 64, 2 * 3600)
-    damaged = image("x86_64", "c" * 64, 0)
+    entry(f"x86_64-{'a' * 16}", "x86_64", 3 * 86400)
+    newest = entry(f"golden-aarch64-{'b' * 16}", "aarch64", 2 * 3600)
+    entry(f"root-x86_64-{'d' * 16}", "x86_64", 0)
+    damaged = entry(f"x86_64-{'c' * 16}", "x86_64", 0)
     (damaged / cache.MANIFEST).write_text("{")
     heading, *rows = hil("image", "list", cwd=tmp_path).stdout.splitlines()
-    assert heading.split() == ["arch", "key", "size", "age", "folder"]
-    assert [row.split()[:2] for row in rows] == [["aarch64", "b" * 16], ["x86_64", "a" * 16]]
+    assert heading.split() == ["what", "arch", "key", "size", "age", "folder"]
+    assert [row.split()[:3] for row in rows] == [
+        ["golden", "aarch64", "b" * 16],
+        ["image", "x86_64", "a" * 16],
+    ]
     assert re.search(r"3 MB +2 h +" + re.escape(str(newest)), rows[0])
     assert re.search(r"3 MB +3 d ", rows[1])
+    golden, image = json.loads(hil("image", "list", "--json", cwd=tmp_path).stdout)
+    assert (image["what"], golden["what"]) == ("image", "golden")
+    assert (golden["arch"], golden["key"]) == ("aarch64", "b" * 64)
+    assert golden["folder"] == str(newest)
+    assert 3_000_000 <= golden["size"] < 4_000_000
+    assert golden["used"] == pytest.approx(time.time() - 2 * 3600, abs=60)
+
+
+def test_no_images_for_a_machine(tmp_path: Path) -> None:
+    done = hil("image", "list", "--json", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path))
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+def test_prune_says_what_it_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    image = entry(f"x86_64-{'a' * 16}", "x86_64", 9 * 86400)
+    golden = entry(f"golden-aarch64-{'b' * 16}", "aarch64", 40 * 86400)
+
+    dry = hil("image", "prune", "--dry-run", cwd=tmp_path).stdout.splitlines()
+    assert [line.split() for line in dry] == [
+        ["3", "MB", golden.name, "not", "used", "for", "40", "days"],
+        ["3", "MB", "would", "be", "freed,", "3", "MB", "left"],
+    ]
+    assert golden.is_dir()
+    done = hil("image", "prune", cwd=tmp_path).stdout.splitlines()
+    assert done[:-1] == dry[:-1]
+    assert done[-1].split() == ["3", "MB", "freed,", "3", "MB", "left"]
+    assert (golden.exists(), image.is_dir()) == (False, True)
+
+    done_again = hil("image", "prune", cwd=tmp_path)
+    assert (done_again.returncode, done_again.stdout) == (0, "")
+    assert "nothing to remove" in done_again.stderr
+    known = json.loads(hil("image", "prune", "--json", "--keep-size", "0.001", cwd=tmp_path).stdout)
+    (gone,) = known.pop("removed")
+    assert (gone["name"], gone["reason"]) == (image.name, "least recently used, beyond 0.001 GB")
+    assert known == {"busy": [], "freed": gone["size"], "left": 0, "dry_run": False}
+    assert not image.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,33 @@ def test_rebuilding_is_asked_for() -> None:
     recipe = Recipe()
     recipe.entry()
     assert recipe.entry(rebuild=True)[1]["version"] == 2
+
+
+def test_an_entry_is_used_when_it_is_handed_out(home: Path) -> None:
+    lock = home / ".x-1.lock"
+
+    def slow(folder: Path) -> cache.Manifest:
+        os.utime(lock, (0, 0))
+        return {}
+
+    began = time.time() - 1
+    folder, _ = cache.entry("x-1", slow, print)
+    assert cache.used(folder) / 1e9 >= began
+    os.utime(lock, (0, 0))
+    cache.entry("x-1", slow, print)
+    assert lock.stat().st_mtime >= began
+
+
+def test_an_entry_that_fails_is_not_used(home: Path) -> None:
+    Recipe().entry()
+    os.utime(home / ".x-1.lock", (0, 0))
+
+    def fail(folder: Path) -> cache.Manifest:
+        raise ImageError("no mirror")
+
+    with pytest.raises(ImageError):
+        cache.entry("x-1", fail, print, rebuild=True)
+    assert cache.used(home / "x-1") == 0
 
 
 def cut(folder: Path) -> None:
