@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.table import Row, table
 
-NAMES = ("calls", "logging", "log_history", "rejoin")
+NAMES = ("calls", "logging", "log_history", "fresh", "rejoin")
 
 
 def main() -> int:

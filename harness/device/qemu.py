@@ -297,6 +297,9 @@ class QemuDevice(Device):
         self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
+        if self._golden is None:  # its daemon may still be starting
+            super().adopt(pdid, router, token)
+            return
         info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
         files = {
             "config": (identity.MODE, identity.dump_yaml(info)),
