@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import device as devices
 from harness.device import Device
+from harness.device.pool import Pool
 from harness.errors import DeviceError
 from harness.evidence.results import Measurement
 from harness.evidence.timeline import Timeline
@@ -44,6 +45,15 @@ def settings(device: Device) -> bytes:
     return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()
 
 
+def _start(device: Device) -> Device:
+    try:
+        device.start()
+    except BaseException:
+        device.close()
+        raise
+    return device
+
+
 def prepare(kind: str, progress: Callable[[str], None]) -> None:
     """Make what devices of a kind start from, so that none has to wait for it.
 
@@ -71,6 +81,7 @@ class Bench:
         self.measurements: list[Measurement] = []
         self._numbers = itertools.count(1)
         self._devices: list[Device] = []
+        self._pool = Pool(lambda kind: _start(self._new(kind)))
 
     @functools.cached_property
     def node(self) -> Node:
@@ -84,16 +95,26 @@ class Bench:
         return self.node.operator()
 
     def device(self, kind: str) -> Device:
-        """A new device, booted, its daemon running and not provisioned."""
+        """A new device, its daemon running and not provisioned; the one kept warm, if any."""
+        spare = self._pool.take(kind)
+        device = spare if spare is not None else self._new(kind)
+        self._devices.append(device)
+        if spare is None:
+            _start(device)
+        return device
+
+    def warm(self, kind: str) -> None:
+        """Have the next device of a kind started in the background, as far as memory allows."""
+        self._pool.warm(kind)
+
+    def wait_warm(self, kind: str) -> None:
+        """Wait until the device that is started in the background, if any, is ready."""
+        self._pool.wait(kind)
+
+    def _new(self, kind: str) -> Device:
         folder = self.folder / f"{kind}-{next(self._numbers)}"
         device = devices.create(kind, folder, self.timeline)
         device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings(device)}
-        self._devices.append(device)
-        try:
-            device.start()
-        except BaseException:
-            device.close()
-            raise
         return device
 
     def router_url(self, device: Device, *, tls: bool = True) -> str:
@@ -178,6 +199,7 @@ class Bench:
         for device in reversed(self._devices):
             device.close()
         self._devices.clear()
+        self._pool.close()
         if "operator" in self.__dict__:
             self.operator.close()
         if "node" in self.__dict__:

@@ -24,6 +24,19 @@ class DeviceBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no ty
         return self.result(done.status, done.command, done.stdout, done.stderr)
 
 
+_systems: dict[str, dict[str, str]] = {}
+
+
 def host(device: Device) -> Host:
-    """A testinfra host of the device."""
-    return Host(DeviceBackend(device))
+    """A testinfra host of the device.
+
+    Which system it runs, testinfra asks with six commands; that is the same for all devices of
+    one image.
+    """
+    made = Host(DeviceBackend(device))
+    image = device.facts().get("image")
+    if image is not None:
+        if image not in _systems:
+            _systems[image] = made.system_info.sysinfo
+        made.system_info.__dict__["sysinfo"] = _systems[image]  # what it has asked it keeps there
+    return made

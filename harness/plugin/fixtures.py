@@ -43,6 +43,10 @@ class Current:
             self._owner = owner
         return self.device
 
+    def warm(self, kind: str) -> None:
+        """Have the next one ready when it is asked for."""
+        self._bench.warm(kind)
+
     def drop(self) -> None:
         if self.device is not None:
             self._bench.drop(self.device)
@@ -106,10 +110,20 @@ def device(
     marked = request.node.get_closest_marker("fresh") is not None
     fresh = marked or "snapshot" in kind_class(device_kind).capabilities
     device = current.get(device_kind, sharing(request.node, device_kind), fresh=fresh)
+    if fresh and _wanted_again(request, device_kind):
+        current.warm(device_kind)
     request.node.user_properties.append(("facts", device.facts()))
     yield device
     if fresh:
         current.drop()
+
+
+def _wanted_again(request: pytest.FixtureRequest, kind: str) -> bool:
+    """Whether a later test may want a device of the kind; of the items, a worker knows all."""
+    items = request.session.items
+    later = items[items.index(request.node) + 1 :]
+    calls = (getattr(item, "callspec", None) for item in later)
+    return any(call is not None and call.params.get("device_kind") == kind for call in calls)
 
 
 @pytest.fixture

@@ -51,6 +51,17 @@ def test_commands_have_status_output_and_errors(device: QemuDevice) -> None:
     assert host(device).file("/etc/paradrop/settings.ini").user == "paradrop"
 
 
+def test_testinfra_asks_once_an_image_what_system_it_is(
+    device: QemuDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host(device)
+    asked: list[str] = []
+    run = device.run
+    monkeypatch.setattr(device, "run", lambda command: asked.append(command) or run(command))
+    assert host(device).file("/etc/passwd").user == "root"
+    assert asked == ["stat -Lc %U /etc/passwd"]
+
+
 def test_a_command_without_end_is_given_up(device: QemuDevice) -> None:
     with pytest.raises(InfrastructureError, match="no end within 1 s"):
         device.run("sleep 600", 1)
