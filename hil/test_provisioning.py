@@ -54,10 +54,12 @@ def test_once_and_for_all(bench, blank, node, operator, log):
     assert len(log.records("daemon.provisioned")) == 1
 
 
-def test_by_hand(bench, blank):
+def test_by_hand(bench, blank, node, operator):
     """An administrator's command gives a running device its identity."""
-    identity = bench.provision(blank)
-    bench.assert_healthy(identity.pdid)
+    pdid = f"pd-{secrets.token_hex(4)}"
+    blank.provision(pdid, bench.router_url(blank), node.enroll(pdid))
+    operator.wait_joined(pdid)
+    bench.assert_healthy(pdid)
 
 
 @pytest.mark.needs("power")

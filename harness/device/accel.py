@@ -57,6 +57,12 @@ def choose(machine: str, qemu: str, kernel: Path, cache: Path) -> Accelerator:
     return Accelerator(TCG, "software emulation: /dev/kvm opens but runs no guest")
 
 
+def processor() -> str:
+    """What tells this computer's processor from another: its model and its flags; proc(5)."""
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    return "\n".join(line for line in lines if line.startswith(("model", "flags", "stepping")))
+
+
 def _runs_a_guest(qemu: str, kernel: Path) -> bool:
     command = [qemu, "-accel", "kvm", "-nodefaults", "-display", "none", "-no-reboot", "-m", "128"]
     command += ["-kernel", str(kernel), "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"]

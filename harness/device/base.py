@@ -57,8 +57,8 @@ class Device(ABC):
 
     kind: ClassVar[str]
     capabilities: ClassVar[frozenset[str]]
-    """What `@pytest.mark.needs` may ask for: names of faults, and `rootfs` where the whole
-    system is the router's own."""
+    """What `@pytest.mark.needs` may ask for: names of faults, `rootfs` where the whole system is
+    the router's own, `snapshot` where it starts from a saved state and can go back to one."""
 
     config_home: PurePosixPath
     runtime_home: PurePosixPath

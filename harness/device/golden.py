@@ -24,7 +24,11 @@ from harness.image.digest import sha256
 NEEDS = 2 * machine.MEMORY_MIB << 20
 """Bytes of disk to begin with: RAM and state disk, if all of both were in use."""
 
-_CODE = ("agent.py", "golden.py", "machine.py", "qemu.py")
+_HERE = Path(__file__).parent
+_CODE = (
+    *(_HERE / name for name in ("agent.py", "golden.py", "machine.py", "qemu.py")),
+    _HERE.parent / "image/state.py",
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def find(
     @param progress: called with a line whenever something takes time.
     @raise ImageError: it can't be kept.
     """
-    code = [sha256(Path(__file__).with_name(name)) for name in _CODE]
+    code = [sha256(path) for path in _CODE]
     key = hashlib.sha256("\0".join([arch, *facts, *code]).encode()).hexdigest()
     name = f"golden-{arch}-{key[:16]}"
     known = cache.folder() / name

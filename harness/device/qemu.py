@@ -105,6 +105,8 @@ class QemuDevice(Device):
         )
         version = golden.qemu_version(self._find_qemu())
         facts = [self.image.key, version, *words, repr(baked)]
+        if self.accelerator.name == "kvm":  # whose guest sees this processor
+            facts.append(accel.processor())
         say = progress or logging.getLogger("harness").info
 
         def make(state: Golden) -> None:

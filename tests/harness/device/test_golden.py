@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.device import golden, machine
+from harness.device import accel, golden, machine
+from harness.device.accel import Accelerator
 from harness.device.golden import Golden
 from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
 from harness.errors import ImageError
@@ -164,8 +165,12 @@ def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) 
         device.golden()
         device.config = {"settings.ini": b"[base]\nheartbeat_interval = 5\n"}
         device.golden()
+        device.accelerator = Accelerator("kvm", "as if")
+        device.golden()
+        monkeypatch.setattr(accel, "processor", lambda: "another one")
+        device.golden()
         timeline.close()
-    assert len({tuple(facts) for facts in found}) == 4
+    assert len({tuple(facts) for facts in found}) == 6
 
 
 def test_a_disk_is_copied_with_its_holes(tmp_path: Path) -> None:
