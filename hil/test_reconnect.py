@@ -32,6 +32,20 @@ def test_router_killed(node, rejoins):
         node.start()
 
 
+def test_several_devices_come_back(bench, devices, node, operator):
+    """Several devices lose a router that dies, and are all back when it runs again."""
+    before = {}
+    for device in devices(3):
+        pdid = bench.provision(device).pdid
+        before[pdid] = operator.sessions(pdid)
+    assert len({session for (session,) in before.values()}) == 3
+    node.kill()
+    node.start()
+    for pdid, sessions in before.items():
+        operator.wait_joined(pdid, LONGEST, not_in=sessions)
+        bench.assert_healthy(pdid)
+
+
 @pytest.mark.needs("link")
 def test_cable_pulled_longer_than_the_ping_timeout(device, operator, pdid, log, rejoins):
     """A half-open link is noticed by the device, and mended when the cable is back."""

@@ -118,6 +118,26 @@ def device(
         current.drop()
 
 
+@pytest.fixture
+def devices(
+    bench: Bench, node: Node, device_kind: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[int], list[Device]]]:
+    """`devices(3)`: so many fresh devices at once, without an identity; they end with the test."""
+    made: list[Device] = []
+
+    def make(count: int) -> list[Device]:
+        new = []
+        for _ in range(count):
+            new.append(bench.device(device_kind))
+            made.append(new[-1])
+        request.node.user_properties.append(("facts", new[0].facts()))
+        return new
+
+    yield make
+    for device in made:
+        bench.drop(device)
+
+
 def _wanted_again(request: pytest.FixtureRequest, kind: str) -> bool:
     """Whether a later test may want a device of the kind; of the items, a worker knows all."""
     items = request.session.items
