@@ -189,15 +189,18 @@ class Machine:
             listener.listen(1)
             listener.settimeout(SAVING_SECONDS)
             self._ignore_shared(not with_ram)
+            self.monitor.execute("stop", {})  # nothing is written while it is read
             self.monitor.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
             self.monitor.execute("migrate", {"uri": f"unix:{path}"})
             try:
                 link, _ = listener.accept()
-                with link, target.open("wb") as file:
-                    link.settimeout(SAVING_SECONDS)
-                    shutil.copyfileobj(link.makefile("rb"), file, 1 << 20)
+                link.settimeout(SAVING_SECONDS)
+                with link, link.makefile("rb") as stream, target.open("wb") as file:
+                    shutil.copyfileobj(stream, file, 1 << 20)
             except OSError as error:
                 self.autopsy()
+                self._wait_for("query-migrate", {"failed", "cancelled"}, set())
+                self.resume()
                 raise InfrastructureError(
                     f"the machine's state can't be saved to {target}: {error}", device=self._device
                 ) from error
@@ -205,7 +208,7 @@ class Machine:
         self._wait_for("query-migrate", {"completed"}, {"failed", "cancelled"})
 
     def resume(self) -> None:
-        """Go on after a `save`."""
+        """Go on after a `save` or a `load`."""
         self.monitor.execute("cont", {})
 
     def load(self, state: Path, *, with_ram: bool) -> None:
@@ -218,7 +221,8 @@ class Machine:
         self._ignore_shared(not with_ram)
         uri = f"exec:cat {shlex.quote(str(state))}"
         self.monitor.execute("migrate-incoming", {"uri": uri})
-        self._wait_for("query-status", {"running"}, {"internal-error", "io-error"})
+        self._wait_for("query-status", {"paused"}, {"internal-error", "io-error"})
+        self.resume()
 
     def _ignore_shared(self, ignored: bool) -> None:
         capability = {"capability": "x-ignore-shared", "state": ignored}
