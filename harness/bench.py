@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import device as devices
 from harness.device import Device
 from harness.device.pool import Pool
+from harness.device.wan import Wan
 from harness.errors import DeviceError
 from harness.evidence.results import Measurement
 from harness.evidence.timeline import Timeline
@@ -82,6 +83,7 @@ class Bench:
         self._numbers = itertools.count(1)
         self._devices: list[Device] = []
         self._pool = Pool(lambda kind: _start(self._new(kind)))
+        self._wan = Wan(folder / "wan", self.timeline)
 
     @functools.cached_property
     def node(self) -> Node:
@@ -102,6 +104,21 @@ class Bench:
         if spare is None:
             _start(device)
         return device
+
+    def devices(self, kind: str, count: int) -> list[Device]:
+        """So many new devices at once, on one wan; see `device`."""
+        made: list[Device] = []
+        try:
+            for _ in range(count):
+                made.append(self._new(kind))
+                self._devices.append(made[-1])
+                made[-1].share(self._wan)
+                _start(made[-1])
+        except BaseException:
+            for device in made:
+                self.drop(device)
+            raise
+        return made
 
     def warm(self, kind: str) -> None:
         """Have the next device of a kind started in the background, as far as memory allows."""
@@ -167,10 +184,16 @@ class Bench:
         self.timeline.record("bench", "rejoined", pdid=pdid, session=session, after=after)
         self.assert_healthy(pdid)
 
+    def _everyone(self) -> Iterator[Device]:
+        for device in self._devices:
+            yield device
+            yield from device.forks
+
     def check(self) -> None:
         """@raise HarnessError: a device or crossbar died without being asked to."""
-        for device in self._devices:
+        for device in self._everyone():
             device.check()
+        self._wan.check()
         if "node" in self.__dict__ and self.node.wanted:
             self.node.check()
 
@@ -179,7 +202,11 @@ class Bench:
 
         @param since: where the time line starts, in seconds of `time.monotonic`.
         """
-        found = self._devices[-1].evidence() if self._devices else {}
+        everyone = list(self._everyone())
+        found: dict[str, str | Path] = {}
+        for device in everyone:
+            whose = f" of {device.name}" if len(everyone) > 1 else ""
+            found |= {f"{name}{whose}": what for name, what in device.evidence().items()}
         if "node" in self.__dict__ and self.node.log.exists():
             wall = time.time() - time.monotonic() + since
             with self.node.log.open(errors="replace") as lines:
@@ -200,6 +227,7 @@ class Bench:
             device.close()
         self._devices.clear()
         self._pool.close()
+        self._wan.close()
         if "operator" in self.__dict__:
             self.operator.close()
         if "node" in self.__dict__:

@@ -7,13 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.errors import CommandError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
+
+if TYPE_CHECKING:
+    from harness.device.wan import Wan
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Device(ABC):
 
     @param folder: where everything it leaves is kept.
     @ivar config: files for the configuration home, by name, present from the first boot on.
+    @ivar forks: those that were made of it; they end with it.
     """
 
     kind: ClassVar[str]
@@ -72,6 +76,7 @@ class Device(ABC):
         self.config: dict[str, bytes] = {}
         self.name = f"{self.kind}-{folder.name}"
         self.links: dict[str, Link] = {}
+        self.forks: list[Device] = []
 
     # -- what a kind implements
 
@@ -143,6 +148,17 @@ class Device(ABC):
     def facts(self) -> dict[str, str]:
         """What it is made of, for the report: image, kernel, emulator and their hashes."""
 
+    # -- several at once
+
+    def share(self, network: Wan) -> None:  # noqa: B027
+        """Before it is started: be on a wan with others. Those that reach each other anyway, as
+        processes of one computer do, have nothing to do."""
+
+    @property
+    def wan_address(self) -> str:
+        """The IPv4 address at which others on its wan reach it."""
+        return "127.0.0.1"
+
     # -- of kinds with the capability `snapshot`
 
     def snapshot(self) -> Snapshot:
@@ -159,6 +175,16 @@ class Device(ABC):
         the other end has gone on.
 
         @raise InfrastructureError: the snapshot is damaged.
+        """
+        raise InfrastructureError("has no snapshots", device=self.name)
+
+    def fork(self, count: int) -> list[Device]:
+        """So many devices that go on from here beside this one: with its processes and its disk.
+
+        Each is itself, as a fresh device is, and so has no identity yet. Each is on a wan of its
+        own, unless this one shares its wan.
+
+        @raise InfrastructureError: it is powered off, or this kind of device has no snapshots.
         """
         raise InfrastructureError("has no snapshots", device=self.name)
 
@@ -254,6 +280,10 @@ class Device(ABC):
 
     def forget(self) -> None:
         """Take its identity and its keys away from under the running daemon."""
+        self.erase_identity()
+        self.reload()
+
+    def erase_identity(self) -> None:
+        """Take its identity and its keys from its disk."""
         home = self.config_home
         self.succeed(f"rm -rf {home}/config* {home}/keys/* {home}/misc/* {home}/provision.yaml")
-        self.reload()

@@ -24,9 +24,6 @@ from harness.image import Image
 
 MEMORY_MIB = 256
 
-WAN_HOST = "10.0.3.2"
-"""What QEMU's user-mode network maps to the loopback of this machine."""
-
 ENDING_SECONDS = 1
 """From the moment that a QEMU which ends has closed its sockets to its end."""
 
@@ -56,6 +53,7 @@ def command(
     folder: Path,
     disk: Path,
     addresses: Sequence[bytes],
+    wan: str,
     memory: Memory | None = None,
     packets: str = "wan.pcap",
 ) -> list[str]:
@@ -64,11 +62,12 @@ def command(
     @param folder: where its sockets and logs are.
     @param disk: its state disk, raw.
     @param addresses: MAC addresses of mgmt and wan.
+    @param wan: what the cable of wan leads to: see `harness.device.wan.Port`.
     @param memory: None for RAM of its own, of which nothing stays.
     @param packets: name of the file that the packets of wan go to.
     """
     machine = image.architecture
-    mgmt, wan = (address.hex(":") for address in addresses)
+    cards = [address.hex(":") for address in addresses]
     words = [machine.qemu, "-machine", f"{machine.machine},memory-backend=ram"]
     words += ["-accel", accelerator.option]
     words += ["-cpu", "host" if accelerator.name == "kvm" else machine.cpu]
@@ -90,9 +89,9 @@ def command(
         words += ["-device", f"virtio-blk-pci,drive={name},addr={slot:#x}"]
     forward = "hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
     words += ["-netdev", f"user,id=mgmt,net=10.0.2.0/24,restrict=on,{forward}"]
-    words += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,mac={mgmt}"]
-    words += ["-netdev", f"user,id=wan,net=10.0.3.0/24,host={WAN_HOST}"]
-    words += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac={wan}"]
+    words += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,mac={cards[0]}"]
+    words += ["-netdev", f"{wan},id=wan"]
+    words += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac={cards[1]}"]
     words += ["-object", "filter-dump,id=wan-packets,netdev=wan"]
     words[-1] += f",file={_escape(folder / packets)}"
     words += ["-device", "virtio-rng-pci,addr=0x7"]
@@ -212,8 +211,8 @@ class Machine:
         self.monitor.execute("cont", {})
 
     def load(self, state: Path, *, with_ram: bool) -> None:
-        """Take a state that was saved, and go on from there; for a machine that was started with
-        `RESTORED`.
+        """Take a state that was saved; the machine stands still afterwards. For one that was
+        started with `RESTORED`.
 
         @param with_ram: as in `save`.
         @raise InfrastructureError: it is damaged, or of another machine.
@@ -222,7 +221,6 @@ class Machine:
         uri = f"exec:cat {shlex.quote(str(state))}"
         self.monitor.execute("migrate-incoming", {"uri": uri})
         self._wait_for("query-status", {"paused"}, {"internal-error", "io-error"})
-        self.resume()
 
     def _ignore_shared(self, ignored: bool) -> None:
         capability = {"capability": "x-ignore-shared", "state": ignored}

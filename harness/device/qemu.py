@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from harness import image
-from harness.device import accel, golden, machine
+from harness.device import accel, golden, machine, ssh, wan
 from harness.device.base import Completed, Device, Snapshot
 from harness.device.console import Console
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
-from harness.device.ssh import ClientKey
+from harness.device.wan import Wan
 from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
@@ -47,10 +47,7 @@ _IDLE = (
 
 
 class QemuDevice(Device):
-    """A router image on a machine of its own, as fresh as after its first boot.
-
-    @ivar ssh_config: file for `ssh -F`, for people.
-    """
+    """A router image on a machine of its own, as fresh as after its first boot."""
 
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"link", "power", "clock", "rootfs", "snapshot"}
@@ -64,19 +61,20 @@ class QemuDevice(Device):
     def __init__(self, folder: Path, timeline: Timeline) -> None:
         super().__init__(folder, timeline)
         self.image = _build(self.arch)
-        self._key = ClientKey.generate()
+        self._key = ssh.ClientKey.generate()
         self._disk = folder / "state.ext4"
         self._host_key = ""
         self._machine: Machine | None = None
         self._golden: Golden | None = None
+        self._wan: Wan | None = None
+        self._port = wan.ALONE
         self._plugged = True
         self._boots = itertools.count(1)
         self._snapshots = itertools.count(1)
         card = secrets.token_bytes(2)
         self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
-        self.ssh_config = folder / "ssh_config"
         self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self.close, self._power_on, timeline)
+        self.power = Power(self.name, self._power_off, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
 
     # -- the first start
@@ -101,7 +99,8 @@ class QemuDevice(Device):
         baked = {name: self.config[name] for name in sorted(BAKED & self.config.keys())}
         nowhere = Path("/nowhere")
         words = machine.command(
-            self.image, self.accelerator, nowhere, nowhere, [b"", b""], Memory(nowhere, False)
+            *(self.image, self.accelerator, nowhere, nowhere, [b"", b""]),
+            *(wan.UNPLUGGED.netdev, Memory(nowhere, False)),
         )
         version = golden.qemu_version(self._find_qemu())
         facts = [self.image.key, version, *words, repr(baked)]
@@ -114,6 +113,7 @@ class QemuDevice(Device):
                 timeline = Timeline(Path(name) / "timeline.jsonl")
                 seed = type(self)(Path(name), timeline)
                 seed.config = baked
+                seed._port = wan.UNPLUGGED
                 try:
                     seed.boot(Memory(state.ram, shared=True))
                     seed.become_golden(state)
@@ -136,7 +136,7 @@ class QemuDevice(Device):
         except CommandError as error:
             raise BootError(str(error), device=self.name, evidence=error.evidence) from error
         self.on.save(state.state, with_ram=False)
-        self.close()
+        self._power_off()
         golden.copy_disk(self._disk, state.disk)
         shutil.copyfile(self.folder / "console.log", state.console)
 
@@ -146,6 +146,7 @@ class QemuDevice(Device):
         self._golden = state
         running = self._start_machine(Memory(state.ram, shared=False), machine.RESTORED)
         self._watched(lambda: running.load(state.state, with_ram=False))
+        running.resume()
         self._be_itself(running)
         self.timeline.record(self.name, "restored", golden=state.key)
 
@@ -160,7 +161,10 @@ class QemuDevice(Device):
             )
         )
         running.agent.sync()
-        self.succeed("/etc/init.d/dropbear start </dev/null >/dev/null 2>&1 &")
+        if self._port is not wan.ALONE:
+            renumber = f"ip address flush dev eth1; ip address add {self._port.address}/24 dev eth1"
+            self.succeed(renumber)
+        self.succeed("/etc/init.d/dropbear restart </dev/null >/dev/null 2>&1 &")
 
     # -- snapshots
 
@@ -170,20 +174,57 @@ class QemuDevice(Device):
         taken = Snapshot(folder / "state", folder / "disk", self._plugged)
         running = self.on
         running.save(taken.state, with_ram=True)
-        golden.copy_disk(self._disk, taken.disk)
-        running.resume()
+        try:
+            golden.copy_disk(self._disk, taken.disk)
+        except OSError as error:
+            why = f"the disk can't be copied to {taken.disk}: {error}"
+            raise InfrastructureError(why, device=self.name) from error
+        finally:
+            running.resume()
         self.timeline.record(self.name, "snapshot", name=folder.name)
         return taken
 
     def restore(self, snapshot: Snapshot) -> None:
-        self.close()
+        self._power_off()
         self._disk.unlink()
+        running = self._loaded(snapshot)
+        self._set_link(snapshot.plugged)
+        running.resume()
+        running.agent.become(self._hostname, self._addresses)
+        self.timeline.record(self.name, "restored", name=snapshot.state.parent.name)
+
+    def fork(self, count: int) -> list[Device]:
+        taken = self.snapshot()
+        try:
+            return [self._fork(taken) for _ in range(count)]
+        finally:
+            shutil.rmtree(taken.state.parent)
+
+    def _fork(self, origin: Snapshot) -> Device:
+        folder = self.folder.with_name(f"{self.folder.name}-fork-{len(self.forks) + 1}")
+        folder.mkdir(mode=0o700)
+        fork = type(self)(folder, self.timeline)
+        fork.config = dict(self.config)
+        if self._wan is not None:
+            fork.share(self._wan)
+        self.forks.append(fork)
+        shutil.copyfile(self.folder / "console.log", folder / "console.log")
+        running = fork._loaded(origin)
+        fork._set_link(False)  # until it is another: two with one identity would not do
+        running.resume()
+        fork._be_itself(running)
+        fork.erase_identity()
+        fork.run(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")  # if it runs
+        fork._set_link(origin.plugged)
+        self.timeline.record(fork.name, "forked", origin=self.name)
+        return fork
+
+    def _loaded(self, snapshot: Snapshot) -> Machine:
+        """A machine that stands still in the state of a snapshot."""
         golden.copy_disk(snapshot.disk, self._disk)
         running = self._start_machine(None, machine.RESTORED)
         self._watched(lambda: running.load(snapshot.state, with_ram=True))
-        self._set_link(snapshot.plugged)
-        running.agent.become(self._hostname, self._addresses)
-        self.timeline.record(self.name, "restored", name=snapshot.state.parent.name)
+        return running
 
     @property
     def _hostname(self) -> str:
@@ -197,6 +238,7 @@ class QemuDevice(Device):
             image.AUTHORIZED_KEYS: StateFile(f"{self._key.public}\n".encode(), 0o600),
             "/etc/machine-id": StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
             "/etc/hostname": StateFile(f"{self._hostname}\n".encode()),
+            "/etc/wan_address": StateFile(f"{self._port.address}\n".encode()),
         }
         for name, data in self.config.items():
             files[str(self.config_home / name)] = StateFile(data, 0o600, self.daemon_user)
@@ -216,7 +258,7 @@ class QemuDevice(Device):
         packets = f"wan-{next(self._boots)}.pcap"
         return machine.command(
             *(self.image, self.accelerator, self.folder, self._disk, self._addresses),
-            *(memory, packets),
+            *(self._port.netdev, memory, packets),
         )
 
     def _start_machine(self, memory: Memory | None, options: Sequence[str] = ()) -> Machine:
@@ -260,10 +302,18 @@ class QemuDevice(Device):
         assert found is not None
         return found
 
-    def close(self) -> None:
+    def _power_off(self) -> None:
         if self._machine is not None:
             self._machine.close()
             self._machine = None
+
+    def close(self) -> None:
+        for fork in self.forks:
+            fork.close()
+        self._power_off()
+        if self._wan is not None:
+            self._wan.unplug(self._port)
+            self._wan = None
 
     def check(self) -> None:
         if self._machine is not None:
@@ -276,8 +326,15 @@ class QemuDevice(Device):
         if self._machine is not None:
             self._machine.set_link("wan", up)
 
+    def share(self, network: Wan) -> None:
+        self._wan, self._port = network, network.plug()
+
     def wan(self, port: int) -> tuple[str, int]:
-        return machine.WAN_HOST, port
+        return wan.HOST, port
+
+    @property
+    def wan_address(self) -> str:
+        return self._port.address
 
     # -- mgmt
 
@@ -299,9 +356,6 @@ class QemuDevice(Device):
         self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
-        if self._golden is None:  # its daemon may still be starting
-            super().adopt(pdid, router, token)
-            return
         info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
         files = {
             "config": (identity.MODE, identity.dump_yaml(info)),
@@ -324,23 +378,11 @@ class QemuDevice(Device):
         self.succeed(f"/etc/init.d/paradrop {action}")
 
     def access(self) -> dict[str, str]:
-        self._write_ssh_config(self.on.ssh_port())
+        config = ssh.write_config(self.folder, self.on.ssh_port(), self._key, self._host_key)
         return {
-            "shell": f"ssh -F {self.ssh_config} router",
+            "shell": f"ssh -F {config} router",
             "console": f"tail -f {self.folder / 'console.log'}",
         }
-
-    def _write_ssh_config(self, port: int) -> None:
-        key, known = self.folder / "ssh_key", self.folder / "known_hosts"
-        host = f"[127.0.0.1]:{port} {self._host_key}\n".encode()
-        for path, data in ((key, self._key.private), (known, host)):
-            path.touch(mode=0o600)
-            path.write_bytes(data)
-        self.ssh_config.write_text(
-            f"Host router\n  HostName 127.0.0.1\n  Port {port}\n  User root\n"
-            f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
-            "  StrictHostKeyChecking yes\n"
-        )
 
     # -- evidence
 

@@ -9,6 +9,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -38,6 +39,25 @@ class ClientKey:
             .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
             .decode(),
         )
+
+
+def write_config(folder: Path, port: int, key: ClientKey, host_key: str) -> Path:
+    """Write all that OpenSSH needs to get into a device: a key, the pinned host key, a host.
+
+    @param port: on 127.0.0.1.
+    @return: the file for `ssh -F`, whose host is `router` (ssh_config(5)).
+    """
+    identity, known, config = folder / "ssh_key", folder / "known_hosts", folder / "ssh_config"
+    host = f"[127.0.0.1]:{port} {host_key}\n".encode()
+    for path, data in ((identity, key.private), (known, host)):
+        path.touch(mode=0o600)
+        path.write_bytes(data)
+    config.write_text(
+        f"Host router\n  HostName 127.0.0.1\n  Port {port}\n  User root\n"
+        f"  IdentityFile {identity}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
+        "  StrictHostKeyChecking yes\n"
+    )
+    return config
 
 
 class Ssh:

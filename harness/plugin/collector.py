@@ -124,12 +124,13 @@ def _save(folder: Path, nodeid: str, found: dict[str, str | Path]) -> list[list[
     (folder / where).mkdir(parents=True, exist_ok=True)
     saved = []
     for title, content in found.items():
+        stem = title.replace(" ", "-")
         if isinstance(content, Path):
-            path = where / content.name
+            path = where / f"{stem}{content.suffix}"
             shutil.copyfile(content, folder / path)
             saved.append([title, path.as_posix(), f"{content.stat().st_size} bytes"])
         else:
-            path = where / f"{title.replace(' ', '-')}.txt"
+            path = where / f"{stem}.txt"
             (folder / path).write_text(content, encoding="utf-8")
             saved.append([title, path.as_posix(), "\n".join(content.splitlines()[-TAIL_LINES:])])
     return saved

@@ -122,14 +122,13 @@ def device(
 def devices(
     bench: Bench, node: Node, device_kind: str, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[int], list[Device]]]:
-    """`devices(3)`: so many fresh devices at once, without an identity; they end with the test."""
+    """`devices(3)`: so many fresh devices on one wan, without an identity; they end with the
+    test."""
     made: list[Device] = []
 
     def make(count: int) -> list[Device]:
-        new = []
-        for _ in range(count):
-            new.append(bench.device(device_kind))
-            made.append(new[-1])
+        new = bench.devices(device_kind, count)
+        made.extend(new)
         request.node.user_properties.append(("facts", new[0].facts()))
         return new
 

@@ -87,8 +87,16 @@ def test_a_stopped_node_is_no_death_but_a_killed_one_is(benches: list[Bench]) ->
         bench.check()
 
 
-def test_evidence_is_of_the_device_made_last_and_since_a_time(benches: list[Bench]) -> None:
-    bench, _ = benches
+def test_evidence_is_of_every_device_and_since_a_time(benches: list[Bench]) -> None:
+    bench, other = benches
+    assert {"console", "daemon log"} <= set(other.evidence())
+    other.drop(other._devices[0])
+    several = other.devices("process", 2)
+    assert {f"console of {device.name}" for device in several} <= set(other.evidence())
+    for device in several:
+        other.drop(device)
+    for device in bench._devices[1:]:
+        bench.drop(device)
     now = bench.timeline.record("test", "new")
     bench.timeline.record("test", "newer")
     found = bench.evidence(now)
@@ -114,3 +122,20 @@ def test_closed_they_leave_no_process_and_no_lock(benches: list[Bench], before: 
         inodes = [path.stat().st_ino for path in bench.folder.rglob("*") if path.is_file()]
         assert inodes
         assert not [inode for inode in inodes if f":{inode} " in locks]
+
+
+def test_a_fork_of_a_device_that_has_joined_joins_as_another() -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(Path(folder))
+        try:
+            device = bench.device("qemu-x86_64")
+            origin = bench.provision(device)
+            (fork,) = device.fork(1)
+            for identity in (origin, bench.provision(fork)):
+                bench.assert_healthy(identity.pdid)
+            assert f"console of {fork.name}" in bench.evidence()
+            bench.drop(device)
+            with pytest.raises(InfrastructureError, match="is powered off"):
+                fork.run("true")
+        finally:
+            bench.close()

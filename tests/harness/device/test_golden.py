@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from emulated import OWN, started
 
 from harness.device import accel, golden, machine
 from harness.device.accel import Accelerator
@@ -17,34 +17,9 @@ from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
 from harness.errors import ImageError
 from harness.evidence.timeline import Timeline
 
-OWN = {
-    "boot id": "cat /proc/sys/kernel/random/boot_id",
-    "machine id": "cat /etc/machine-id",
-    "host name": "hostname; cat /etc/hostname",
-    "mgmt address": "cat /sys/class/net/eth0/address",
-    "wan address": "cat /sys/class/net/eth1/address",
-    "host key": "md5sum < /etc/dropbear/dropbear_ed25519_host_key",
-    "administrator's key": "cat /root/.ssh/authorized_keys",
-    "certificate authority": "cat /etc/paradrop/ca.pem",
-    "random numbers": "head -c 16 /dev/urandom | md5sum",
-    "Python's random numbers": "python3 -c 'import os; print(os.urandom(16))'",
-}
 
-
-@contextlib.contextmanager
-def cloned(kind: type[QemuDevice], name: str) -> Iterator[QemuDevice]:
-    with tempfile.TemporaryDirectory(prefix="golden-") as folder:
-        home = Path(folder) / name
-        home.mkdir()
-        timeline = Timeline(home / "timeline.jsonl")
-        device = kind(home, timeline)
-        device.config = {"settings.ini": b"[base]\n", "ca.pem": name.encode()}
-        try:
-            device.start()
-            yield device
-        finally:
-            device.close()
-            timeline.close()
+def cloned(kind: type[QemuDevice], name: str) -> AbstractContextManager[QemuDevice]:
+    return started(kind, name, {"settings.ini": b"[base]\n", "ca.pem": name.encode()})
 
 
 @pytest.mark.parametrize("kind", [QemuX86Device, QemuArmDevice], ids=lambda kind: kind.arch)

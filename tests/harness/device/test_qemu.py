@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from emulated import OWN, started
 
-from harness.device import agent
-from harness.device.qemu import QemuDevice, QemuX86Device
+from harness.device import agent, golden
+from harness.device.qemu import QemuDevice
 from harness.device.ssh import ClientKey
 from harness.device.testinfra import host
 from harness.errors import CommandError, InfrastructureError
-from harness.evidence.timeline import Timeline
 
 LIMIT = 30.0
 CARRIER = "/sys/class/net/eth1/carrier"
@@ -25,16 +25,8 @@ CARRIER = "/sys/class/net/eth1/carrier"
 
 @pytest.fixture(scope="module")
 def device() -> Iterator[QemuDevice]:
-    with tempfile.TemporaryDirectory(prefix="qemu-") as folder:
-        timeline = Timeline(Path(folder) / "timeline.jsonl")
-        device = QemuX86Device(Path(folder), timeline)
-        device.config = {"settings.ini": b"[base]\n"}
-        try:
-            device.start()
-            yield device
-        finally:
-            device.close()
-            timeline.close()
+    with started() as device:
+        yield device
 
 
 def events(device: QemuDevice, source: str) -> list[str]:
@@ -195,6 +187,57 @@ class TestSnapshot:
             device.restore(damaged)
         device.restore(whole)
         assert device.succeed("echo on") == "on\n"
+
+    def test_a_disk_that_is_full_does_not_cost_the_machine(
+        self, device: QemuDevice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(source: Path, target: Path) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(golden, "copy_disk", full)
+            with pytest.raises(InfrastructureError, match="No space left on device"):
+                device.snapshot()
+        assert device.succeed("echo on") == "on\n"
+
+
+class TestFork:
+    def test_forks_go_on_from_where_it_was_and_are_themselves(self, device: QemuDevice) -> None:
+        device.succeed("echo memory > /run/kept; echo disk > /etc/kept")
+        pid = device.succeed("cat /run/paradrop-daemon.pid")
+        device.adopt("pd-origin", "ws://10.0.3.2:9/ws", "secret")
+        kept = set(device.folder.glob("snapshot-*"))
+        forks = device.fork(2)
+        everyone = [device, *forks]
+        for what in OWN.keys() - {"boot id", "certificate authority"}:
+            assert len({each.succeed(OWN[what]) for each in everyone}) == 3, what
+        for each in everyone:
+            assert each.succeed("cat /run/kept /etc/kept") == "memory\ndisk\n"
+            assert each.succeed("cat /run/paradrop-daemon.pid") == pid
+            assert each.succeed(f"cat {CARRIER}") == "1\n"
+            each.write("/run/kept", each.name.encode())
+        for fork in forks:
+            fork.wait_until_succeeds("tail -n 1 /etc/paradrop/logs/log | grep unprovisioned")
+            fork.fail("grep -r -e secret -e pd-origin /etc/paradrop/config /etc/paradrop/keys")
+            shell = [*fork.access()["shell"].split(), "hostname"]
+            done = subprocess.run(shell, capture_output=True, text=True, timeout=LIMIT)
+            assert done.stdout.strip() == fork.name.replace("_", "-")
+        assert len({each.read("/run/kept") for each in everyone}) == 3
+        assert b"pd-origin" in device.read("/etc/paradrop/config")
+        assert set(device.folder.glob("snapshot-*")) == kept
+
+    def test_their_power_comes_back_to_themselves(self, device: QemuDevice) -> None:
+        (fork,) = device.fork(1)
+        before = fork.succeed("sync; cat /etc/machine-id; hostname")
+        fork.power.cycle()
+        assert fork.succeed("cat /etc/machine-id; hostname") == before
+        device.forget()
+
+    def test_their_cable_is_where_it_was(self, device: QemuDevice) -> None:
+        with device.link("wan").unplugged():
+            (fork,) = device.fork(1)
+        assert fork.succeed(f"cat {CARRIER}") == "0\n"
+        assert device.succeed(f"cat {CARRIER}") == "1\n"
 
 
 def test_its_evidence_is_of_all_its_boots(device: QemuDevice) -> None:
