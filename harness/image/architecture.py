@@ -1,7 +1,8 @@
 """What differs between the architectures of a router. One entry here adds an architecture.
 
-Kernel arguments: `mitigations=off nokaslr` and no generic drivers take seconds off a boot under
-software emulation; `panic=-1` makes a panic end the machine at once instead of hanging it.
+Kernel arguments: `mitigations=off nokaslr`, no tests of the ciphers and no generic drivers take
+seconds off a boot under software emulation; `panic=-1` makes a panic end the machine at once
+instead of hanging it.
 The CPU models are the fastest ones under emulation that run all there is to run: autobahn's
 native code ends with SIGILL on an x86_64 without SSE4, such as `qemu64`; `max` turns on pointer
 authentication on aarch64, which quadruples the boot.
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-_COMMON_ARGUMENTS = "quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on"
+_COMMON_ARGUMENTS = "quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on cryptomgr.notests"
 
 
 @dataclass(frozen=True)
