@@ -1,0 +1,83 @@
+"""The machine that boots once, so that a golden state can be made of it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.device import accel, golden, machine, wan
+from harness.device.golden import Golden
+from harness.device.machine import Memory
+from harness.errors import BootError, CommandError
+from harness.evidence.timeline import Timeline
+
+if TYPE_CHECKING:
+    from harness.device.qemu import QemuDevice
+
+BAKED = frozenset({"settings.ini"})
+"""Files of the configuration that the daemon reads when it starts: part of a golden state."""
+
+REST_SECONDS = 120
+"""From the end of the boot until the daemon has started and nothing is to be done."""
+
+_IDLE = (
+    "while :; do set -- $(head -n 1 /proc/stat); idle=$5; sleep 0.5;"
+    " set -- $(head -n 1 /proc/stat); test $(($5 - idle)) -lt 45 || exit 0; done"
+)
+"""Ends when the CPU was idle for nine tenths of half a second; proc(5), in 1/100 s."""
+
+
+def find(device: QemuDevice, progress: Callable[[str], None]) -> Golden:
+    """The golden state that a device starts from; made if there is none.
+
+    @param progress: called with a line whenever something takes time.
+    @raise BootError: the machine does not come up, or not to rest.
+    @raise ImageError: the state can't be kept.
+    """
+    baked = {name: device.config[name] for name in sorted(BAKED & device.config.keys())}
+
+    def make(state: Golden) -> None:
+        with tempfile.TemporaryDirectory(prefix="hil-") as name:
+            timeline = Timeline(Path(name) / "timeline.jsonl")
+            seed = type(device)(Path(name), timeline)
+            seed.config = baked
+            seed.port = wan.UNPLUGGED
+            try:
+                seed.boot(Memory(state.ram, shared=True))
+                _save(seed, state)
+            finally:
+                seed.close()
+                timeline.close()
+
+    return golden.find(device.arch, [*_facts(device), repr(baked)], make, progress)
+
+
+def _facts(device: QemuDevice) -> list[str]:
+    """What decides how the state of a machine looks, beside the code and its files."""
+    nowhere = Path("/nowhere")
+    words = machine.command(
+        *(device.image, device.accelerator, nowhere, nowhere, [b"", b""]),
+        *(wan.UNPLUGGED.netdev, Memory(nowhere, False)),
+    )
+    facts = [device.image.key, golden.qemu_version(device.find_qemu()), *words]
+    if device.accelerator.name == "kvm":  # whose guest sees this processor
+        facts.append(accel.processor())
+    return facts
+
+
+def _save(seed: QemuDevice, state: Golden) -> None:
+    """Have everything loaded and nothing to do, and leave all of that in files."""
+    log = seed.config_home / "logs" / "log"
+    try:
+        seed.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}", REST_SECONDS)
+        seed.succeed("/etc/init.d/dropbear stop; sync")
+        seed.succeed(_IDLE, REST_SECONDS)
+    except CommandError as error:
+        raise BootError(str(error), device=seed.name, evidence=error.evidence) from error
+    seed.on.save(state.state, with_ram=False)
+    seed.power.cut()
+    golden.copy_disk(seed.disk, state.disk)
+    shutil.copyfile(seed.folder / "console.log", state.console)
