@@ -24,8 +24,7 @@ except ImportError as error:  # the command is there wherever the library is
     sys.exit(f"hil: {error.name} is not installed (pip install 'paradrop[harness]')")
 
 from harness import image
-from harness.device import KINDS, kind_class
-from harness.device.pool import available
+from harness.device import KINDS, kind_class, memory
 from harness.errors import HarnessError
 from harness.image import tools
 from harness.image.listing import cached
@@ -33,13 +32,6 @@ from harness.image.prune import Removed, prune
 
 QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
 """What a build must pass on to be qualified."""
-
-WORKERS_A_CORE = 2
-"""One that mostly waits, and one that computes. With more, emulated routers fight for the caches:
-six on two cores took longer than four."""
-
-WORKER_BYTES = 1 << 30
-"""What a worker may take: pytest, a crossbar, the router in use and the next one."""
 
 app = typer.Typer(no_args_is_help=True, help="Emulated routers, and suites that run on them.")
 images = typer.Typer(no_args_is_help=True, help="Router images and their cache.")
@@ -75,7 +67,7 @@ def qualify(
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # we have imported ourselves
     for kind in kinds:
         arguments += ["--device", kind]
-    count, why = workers(len(os.sched_getaffinity(0)), available())
+    count, why = memory.workers(len(os.sched_getaffinity(0)), memory.available())
     _say(f"{count} workers: {why}")
     arguments += ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"]
     with tempfile.TemporaryDirectory(prefix="hil-", ignore_cleanup_errors=True) as folder:
@@ -83,17 +75,6 @@ def qualify(
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         done = pytest.main(arguments)
     raise typer.Exit(0 if done == pytest.ExitCode.OK else 1)
-
-
-def workers(cores: int, memory: int) -> tuple[int, str]:
-    """How many tests run at once, and why.
-
-    @param memory: bytes that can be had.
-    """
-    wanted, possible = WORKERS_A_CORE * cores, max(1, memory // WORKER_BYTES)
-    if possible < wanted:
-        return possible, f"{memory / 1e9:.1f} GB of memory are free, a worker may take 1"
-    return wanted, f"{WORKERS_A_CORE} for each of {cores} cores"
 
 
 @app.command()

@@ -17,6 +17,7 @@ from harness.device.base import Completed, Device, Snapshot
 from harness.device.console import Console
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
+from harness.device.memory import room
 from harness.device.wan import Wan
 from harness.errors import CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -46,6 +47,7 @@ class QemuDevice(Device):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"link", "power", "clock", "rootfs", "snapshot"}
     )
+    memory: ClassVar[int] = (machine.MEMORY_MIB + 128) << 20  # translated code, QEMU itself
     arch: ClassVar[str]
 
     config_home = PurePosixPath("/etc/paradrop")
@@ -161,7 +163,9 @@ class QemuDevice(Device):
             fork.share(self._wan)
         self.forks.append(fork)
         shutil.copyfile(self.folder / "console.log", folder / "console.log")
-        running = fork._loaded(origin)
+        fork.give_up = self.give_up
+        with room(fork.name, fork.memory, give_up=fork.give_up):
+            running = fork._loaded(origin)
         fork._set_link(False)  # until it is another: two with one identity would not do
         running.resume()
         fork._be_itself(running)
