@@ -78,6 +78,7 @@ def find(
     name = f"golden-{arch}-{key[:16]}"
     known = cache.folder() / name
     if known in _verified and known.is_dir():  # whole when this process looked at it first
+        cache.renew(known)
         return _verified[known]
 
     def build(folder: Path) -> cache.Manifest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -62,7 +63,7 @@ def build(
     """The image of an architecture, from the cache where its inputs have not changed.
 
     @param arch: a name in `ARCHITECTURES`.
-    @param progress: called with a line at each step that takes time.
+    @param progress: called with a line at each step that takes time; default: the log `harness`.
     @param rebuild: fetch Debian's packages again, which also brings their updates.
     @param project: the checkout with the library; default: the one that the harness runs from.
     @raise ImageError: unknown architecture, or a mirror, a tool, the disk or the code failed.
@@ -78,9 +79,7 @@ def build(
             f"{checkout} is no checkout of the project", hint="images are built from one"
         )
 
-    def say(text: str) -> None:
-        if progress is not None:
-            progress(text)
+    say = progress or logging.getLogger("harness").info
 
     def say_arch(text: str) -> None:
         say(f"{arch}: {text}")

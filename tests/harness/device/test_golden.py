@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from harness.device.golden import Golden
 from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
 from harness.errors import ImageError
 from harness.evidence.timeline import Timeline
+from harness.image import cache
 
 
 def cloned(kind: type[QemuDevice], name: str) -> AbstractContextManager[QemuDevice]:
@@ -71,6 +73,16 @@ def test_it_is_made_once(making: Making) -> None:
     assert making.find("a") == making.find("a")
     assert making.made == 1
     assert making.said == ["x86_64: booting once, for the golden state"]
+
+
+def test_a_long_run_keeps_it_from_being_pruned(making: Making) -> None:
+    folder = making.find("a").folder
+    os.utime(cache.lock_of(folder), (0, 0))
+    making.find("a")
+    assert time.time_ns() - cache.used(folder) < 60e9
+    cache.lock_of(folder).unlink()
+    making.find("a")
+    assert making.made == 1
 
 
 def test_of_other_facts_it_is_another(making: Making) -> None:
