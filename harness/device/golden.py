@@ -7,11 +7,9 @@ once by whoever needs it first, and is whole or not there (`harness.image.cache`
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,13 +94,6 @@ def find(
     folder, _ = cache.entry(name, build, progress)
     _verified[known] = Golden(folder, key)
     return _verified[known]
-
-
-@functools.cache
-def qemu_version(program: str) -> str:
-    """What a QEMU says that it is."""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True)
-    return done.stdout.partition("\n")[0]
 
 
 def copy_disk(source: Path, target: Path) -> None:

@@ -204,8 +204,8 @@ class QemuDevice(Device):
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:
-        program = self.image.architecture.qemu
-        return accel.choose(self.arch, program, self.image.kernel, cache.folder() / "accelerators")
+        folder = cache.folder() / "accelerators"
+        return accel.choose(self.arch, self.find_qemu(), self.image.kernel, folder)
 
     def find_qemu(self) -> str:
         """The path of its QEMU. @raise MissingToolError: there is none."""
@@ -361,7 +361,7 @@ class QemuDevice(Device):
 
     def facts(self) -> dict[str, str]:
         facts = {
-            "QEMU": golden.qemu_version(self.image.architecture.qemu),
+            "QEMU": tools.version(self.image.architecture.qemu),
             "accelerator": f"{self.accelerator.option} ({self.accelerator.why})",
             "image": self.image.key,
             "kernel": self.image.manifest["kernel"],

@@ -13,6 +13,7 @@ from harness.device.golden import Golden
 from harness.device.machine import Memory
 from harness.errors import BootError, CommandError
 from harness.evidence.timeline import Timeline
+from harness.image import tools
 
 if TYPE_CHECKING:
     from harness.device.qemu import QemuDevice
@@ -62,7 +63,7 @@ def _facts(device: QemuDevice) -> list[str]:
         *(device.image, device.accelerator, nowhere, nowhere, [b"", b""]),
         *(wan.UNPLUGGED.netdev, Memory(nowhere, False)),
     )
-    facts = [device.image.key, golden.qemu_version(device.find_qemu()), *words]
+    facts = [device.image.key, tools.version(device.find_qemu()), *words]
     if device.accelerator.name == "kvm":  # whose guest sees this processor
         facts.append(accel.processor())
     return facts

@@ -17,7 +17,7 @@ from harness.device.golden import Golden
 from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
 from harness.errors import ImageError
 from harness.evidence.timeline import Timeline
-from harness.image import cache
+from harness.image import cache, tools
 
 
 def cloned(kind: type[QemuDevice], name: str) -> AbstractContextManager[QemuDevice]:
@@ -146,7 +146,7 @@ def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) 
         timeline = Timeline(Path(folder) / "timeline.jsonl")
         device = QemuX86Device(Path(folder), timeline)
         device.golden()
-        monkeypatch.setattr(golden, "qemu_version", lambda program: "QEMU emulator version 99")
+        monkeypatch.setattr(tools, "version", lambda program: "QEMU emulator version 99")
         device.golden()
         monkeypatch.setattr(machine, "MEMORY_MIB", 257)
         device.golden()
