@@ -98,8 +98,9 @@ class QemuDevice(Device):
         golden.copy_disk(state.disk, self.disk)
         shutil.copyfile(state.console, self.folder / "console.log")
         self._golden = state
-        running = self._start_machine(Memory(state.ram, shared=False), machine.RESTORED)
-        self._watched(lambda: running.load(state.state, with_ram=False))
+        memory = None if state.with_ram else Memory(state.ram, shared=False)
+        running = self._start_machine(memory, machine.RESTORED)
+        self._watched(lambda: running.load(state.state, with_ram=state.with_ram))
         running.resume()
         self._be_itself(running)
         self.timeline.record(self.name, "restored", golden=state.key)

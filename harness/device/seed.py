@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.device import accel, golden, machine, wan
+from harness.device.accel import Accelerator
 from harness.device.golden import Golden
 from harness.device.machine import Memory
+from harness.device.qmp import RefusedError
 from harness.errors import BootError, CommandError
 from harness.evidence.timeline import Timeline
-from harness.image import tools
+from harness.image import Image, tools
 
 if TYPE_CHECKING:
     from harness.device.qemu import QemuDevice
@@ -39,6 +41,10 @@ def find(device: QemuDevice, progress: Callable[[str], None]) -> Golden:
     @raise ImageError: the state can't be kept.
     """
     baked = {name: device.config[name] for name in sorted(BAKED & device.config.keys())}
+    qemu = device.find_qemu()
+
+    def known(with_ram: bool) -> list[str]:
+        return facts(device.image, device.accelerator, qemu, baked, with_ram=with_ram)
 
     def make(state: Golden) -> None:
         with tempfile.TemporaryDirectory(prefix="hil-") as name:
@@ -47,26 +53,47 @@ def find(device: QemuDevice, progress: Callable[[str], None]) -> Golden:
             seed.config = baked
             seed.port = wan.UNPLUGGED
             try:
-                seed.boot(Memory(state.ram, shared=True))
+                seed.boot(None if state.with_ram else Memory(state.ram, shared=True))
                 _save(seed, state)
             finally:
                 seed.close()
                 timeline.close()
 
-    return golden.find(device.arch, [*_facts(device), repr(baked)], make, progress)
+    def found(with_ram: bool) -> Golden:
+        return golden.find(device.arch, known(with_ram), make, progress, with_ram=with_ram)
+
+    if golden.exists(device.arch, known(with_ram=True)):  # so the other way was refused
+        return found(with_ram=True)
+    try:
+        return found(with_ram=False)
+    except RefusedError:  # the capability is experimental; see `Machine.save`
+        progress(
+            f"{device.arch}: this QEMU can't leave RAM out of a state: it is saved with its RAM"
+        )
+        return found(with_ram=True)
 
 
-def _facts(device: QemuDevice) -> list[str]:
-    """What decides how the state of a machine looks, beside the code and its files."""
+def facts(
+    image: Image,
+    accelerator: Accelerator,
+    qemu: str,
+    baked: Mapping[str, bytes],
+    *,
+    with_ram: bool = False,
+) -> list[str]:
+    """What decides how a golden state looks, beside the code.
+
+    @param qemu: path of the program. @param baked: files of the configuration.
+    """
     nowhere = Path("/nowhere")
+    memory = None if with_ram else Memory(nowhere, False)
     words = machine.command(
-        *(device.image, device.accelerator, nowhere, nowhere, [b"", b""]),
-        *(wan.UNPLUGGED.netdev, Memory(nowhere, False)),
+        *(image, accelerator, nowhere, nowhere, [b"", b""]), wan.UNPLUGGED.netdev, memory
     )
-    facts = [device.image.key, tools.version(device.find_qemu()), *words]
-    if device.accelerator.name == "kvm":  # whose guest sees this processor
-        facts.append(accel.processor())
-    return facts
+    found = [image.key, tools.version(qemu), *words, repr(baked)]
+    if accelerator.name == "kvm":  # whose guest sees this processor
+        found.append(accel.processor())
+    return found
 
 
 def _save(seed: QemuDevice, state: Golden) -> None:
@@ -78,7 +105,7 @@ def _save(seed: QemuDevice, state: Golden) -> None:
         seed.succeed(_IDLE, REST_SECONDS)
     except CommandError as error:
         raise BootError(str(error), device=seed.name, evidence=error.evidence) from error
-    seed.on.save(state.state, with_ram=False)
+    seed.on.save(state.state, with_ram=state.with_ram)
     seed.power.cut()
     golden.copy_disk(seed.disk, state.disk)
     shutil.copyfile(seed.folder / "console.log", state.console)
