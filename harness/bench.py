@@ -40,7 +40,7 @@ class Identity:
     token: str = field(repr=False)
 
 
-def settings(device: Device) -> bytes:
+def settings(device: Device | type[Device]) -> bytes:
     """The daemon's settings on a bench."""
     home = device.config_home
     return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()

@@ -20,6 +20,7 @@ try:
     import typer
     from rich.console import Console
     from rich.markup import escape
+    from rich.table import Table
 except ImportError as error:  # the command is there wherever the library is
     sys.exit(f"hil: {error.name} is not installed (pip install 'paradrop[harness]')")
 
@@ -108,6 +109,32 @@ def up(
             threading.Event().wait()
         finally:
             bench.close()
+
+
+@app.command(name="doctor")
+def doctor_(
+    device: Annotated[
+        list[str] | None, typer.Option(help="Kind of device.", autocompletion=_kinds)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what there is for a qualification, and what is missing; exit 0 if nothing is."""
+    from harness import doctor
+
+    findings = doctor.examine(device or QUALIFIED)
+    bad = [each for each in findings if not each.good]
+    if as_json:
+        known = [asdict(each) for each in findings]
+        print(json.dumps({"good": not bad, "findings": known}))
+        raise typer.Exit(1 if bad else 0)
+    table = Table.grid(padding=(0, 2))
+    for each in findings:
+        mark = "[green]✓[/]" if each.good else "[red]✗[/]"
+        table.add_row(mark, each.what, escape(str(each)))
+    Console(highlight=False).print(table)
+    for each in bad:
+        console.print(f"[red]hil:[/] {escape(str(each))}", soft_wrap=True)
+    raise typer.Exit(1 if bad else 0)
 
 
 @images.command()

@@ -102,9 +102,9 @@ def find(
     return _verified[known]
 
 
-def exists(arch: str, facts: Iterable[str]) -> bool:
-    """Whether a golden state is there; not whether it is whole."""
-    return _place(arch, _key(arch, facts)).is_dir()
+def place(arch: str, facts: Iterable[str]) -> Path:
+    """Where a golden state is, if there is one."""
+    return _place(arch, _key(arch, facts))
 
 
 def _key(arch: str, facts: Iterable[str]) -> str:

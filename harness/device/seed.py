@@ -62,7 +62,7 @@ def find(device: QemuDevice, progress: Callable[[str], None]) -> Golden:
     def found(with_ram: bool) -> Golden:
         return golden.find(device.arch, known(with_ram), make, progress, with_ram=with_ram)
 
-    if golden.exists(device.arch, known(with_ram=True)):  # so the other way was refused
+    if golden.place(device.arch, known(with_ram=True)).is_dir():  # so the other way was refused
         return found(with_ram=True)
     try:
         return found(with_ram=False)

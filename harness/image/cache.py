@@ -123,6 +123,16 @@ def entry(
         ) from error
 
 
+def look(name: str) -> tuple[Path, Manifest] | None:
+    """An entry, if it is there; it is neither checked nor used by this. Its manifest is as in
+    `entry`."""
+    target = folder() / name
+    try:
+        return target, _read(target)
+    except (OSError, ValueError):
+        return None
+
+
 def _build(target: Path, build: Callable[[Path], Manifest]) -> Manifest:
     for leftover in target.parent.glob(f".{target.name}.tmp-*"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
