@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import device as devices
-from harness.device import Device
+from harness.device import Device, memory
 from harness.device.pool import Pool
 from harness.device.wan import Wan
 from harness.errors import DeviceError
@@ -40,7 +40,7 @@ class Identity:
     token: str = field(repr=False)
 
 
-def settings(device: Device) -> bytes:
+def settings(device: Device | type[Device]) -> bytes:
     """The daemon's settings on a bench."""
     home = device.config_home
     return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()
@@ -65,7 +65,8 @@ def prepare(kind: str, progress: Callable[[str], None]) -> None:
         try:
             device = devices.create(kind, Path(folder) / kind, timeline)
             device.config = {"settings.ini": settings(device)}
-            device.prepare(progress)
+            with memory.room(device.name, device.memory, progress):
+                device.prepare(progress)
         finally:
             timeline.close()
 
@@ -97,12 +98,15 @@ class Bench:
         return self.node.operator()
 
     def device(self, kind: str) -> Device:
-        """A new device, its daemon running and not provisioned; the one kept warm, if any."""
+        """A new device, its daemon running and not provisioned; the one kept warm, if any.
+
+        @raise InfrastructureError: there is no memory for one, and none comes free.
+        """
         spare = self._pool.take(kind)
         device = spare if spare is not None else self._new(kind)
         self._devices.append(device)
         if spare is None:
-            _start(device)
+            self._start(device)
         return device
 
     def devices(self, kind: str, count: int) -> list[Device]:
@@ -113,12 +117,16 @@ class Bench:
                 made.append(self._new(kind))
                 self._devices.append(made[-1])
                 made[-1].share(self._wan)
-                _start(made[-1])
+                self._start(made[-1])
         except BaseException:
             for device in made:
                 self.drop(device)
             raise
         return made
+
+    def _start(self, device: Device) -> None:
+        with memory.room(device.name, device.memory, give_up=device.give_up):
+            _start(device)
 
     def warm(self, kind: str) -> None:
         """Have the next device of a kind started in the background, as far as memory allows."""
@@ -132,6 +140,7 @@ class Bench:
         folder = self.folder / f"{kind}-{next(self._numbers)}"
         device = devices.create(kind, folder, self.timeline)
         device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings(device)}
+        device.give_up = self._pool.empty
         return device
 
     def router_url(self, device: Device, *, tls: bool = True) -> str:

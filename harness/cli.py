@@ -20,12 +20,12 @@ try:
     import typer
     from rich.console import Console
     from rich.markup import escape
+    from rich.table import Table
 except ImportError as error:  # the command is there wherever the library is
     sys.exit(f"hil: {error.name} is not installed (pip install 'paradrop[harness]')")
 
 from harness import image
-from harness.device import KINDS, kind_class
-from harness.device.pool import available
+from harness.device import KINDS, kind_class, memory
 from harness.errors import HarnessError
 from harness.image import tools
 from harness.image.listing import cached
@@ -33,13 +33,6 @@ from harness.image.prune import Removed, prune
 
 QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
 """What a build must pass on to be qualified."""
-
-WORKERS_A_CORE = 2
-"""One that mostly waits, and one that computes. With more, emulated routers fight for the caches:
-six on two cores took longer than four."""
-
-WORKER_BYTES = 1 << 30
-"""What a worker may take: pytest, a crossbar, the router in use and the next one."""
 
 app = typer.Typer(no_args_is_help=True, help="Emulated routers, and suites that run on them.")
 images = typer.Typer(no_args_is_help=True, help="Router images and their cache.")
@@ -75,7 +68,7 @@ def qualify(
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # we have imported ourselves
     for kind in kinds:
         arguments += ["--device", kind]
-    count, why = workers(len(os.sched_getaffinity(0)), available())
+    count, why = memory.workers(len(os.sched_getaffinity(0)), memory.available())
     _say(f"{count} workers: {why}")
     arguments += ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"]
     with tempfile.TemporaryDirectory(prefix="hil-", ignore_cleanup_errors=True) as folder:
@@ -83,17 +76,6 @@ def qualify(
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         done = pytest.main(arguments)
     raise typer.Exit(0 if done == pytest.ExitCode.OK else 1)
-
-
-def workers(cores: int, memory: int) -> tuple[int, str]:
-    """How many tests run at once, and why.
-
-    @param memory: bytes that can be had.
-    """
-    wanted, possible = WORKERS_A_CORE * cores, max(1, memory // WORKER_BYTES)
-    if possible < wanted:
-        return possible, f"{memory / 1e9:.1f} GB of memory are free, a worker may take 1"
-    return wanted, f"{WORKERS_A_CORE} for each of {cores} cores"
 
 
 @app.command()
@@ -127,6 +109,32 @@ def up(
             threading.Event().wait()
         finally:
             bench.close()
+
+
+@app.command(name="doctor")
+def doctor_(
+    device: Annotated[
+        list[str] | None, typer.Option(help="Kind of device.", autocompletion=_kinds)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what there is for a qualification, and what is missing; exit 0 if nothing is."""
+    from harness import doctor
+
+    findings = doctor.examine(device or QUALIFIED)
+    bad = [each for each in findings if not each.good]
+    if as_json:
+        known = [asdict(each) for each in findings]
+        print(json.dumps({"good": not bad, "findings": known}))
+        raise typer.Exit(1 if bad else 0)
+    table = Table.grid(padding=(0, 2))
+    for each in findings:
+        mark = "[green]✓[/]" if each.good else "[red]✗[/]"
+        table.add_row(mark, each.what, escape(str(each)))
+    Console(highlight=False).print(table)
+    for each in bad:
+        console.print(f"[red]hil:[/] {escape(str(each))}", soft_wrap=True)
+    raise typer.Exit(1 if bad else 0)
 
 
 @images.command()

@@ -11,6 +11,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.image import tools
+from harness.image.digest import sha256
+
+KVM = Path("/dev/kvm")
+
 TCG = "tcg,tb-size=64"
 """Software emulation; the translation buffer of 64 MiB halves the memory of a small guest."""
 
@@ -29,24 +34,26 @@ class Accelerator:
         return self.option.partition(",")[0]
 
 
-def choose(machine: str, qemu: str, kernel: Path, cache: Path) -> Accelerator:
+def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Accelerator:
     """The accelerator for guests of an architecture.
 
     /dev/kvm may open, answer its API version and still run no guest, so a kernel is booted on it
-    up to its first line; what came out is kept for as long as the host stays up.
+    up to its first line; what came out is kept until one of the two kernels or QEMU is another.
 
     @param machine: architecture of the guest, as `uname -m` names it.
     @param qemu: program to probe with.
-    @param kernel: one that prints to the first serial port.
+    @param kernel: one that prints to the first serial port; without one, nothing is tried.
     @param cache: folder for the verdict.
     """
     if platform.machine() != machine:
         return Accelerator(TCG, f"software emulation: the host is {platform.machine()}")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if not opens():
         return Accelerator(TCG, "software emulation: no access to /dev/kvm")
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    key = hashlib.sha256(f"{boot} {qemu} {kernel}".encode()).hexdigest()[:16]
-    verdict = cache / f"kvm-{key}"
+    if kernel is None:
+        return Accelerator(TCG, "not tried: there is no image yet, whose kernel could run on KVM")
+    here = os.uname()
+    facts = (here.release, here.version, qemu, tools.version(qemu), sha256(kernel))
+    verdict = cache / f"kvm-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     if not verdict.exists():
         verdict.parent.mkdir(parents=True, exist_ok=True)
         fresh = verdict.with_suffix(f".{os.getpid()}")
@@ -55,6 +62,11 @@ def choose(machine: str, qemu: str, kernel: Path, cache: Path) -> Accelerator:
     if verdict.read_text() == "works":
         return Accelerator("kvm", "hardware acceleration: KVM ran a guest")
     return Accelerator(TCG, "software emulation: /dev/kvm opens but runs no guest")
+
+
+def opens() -> bool:
+    """Whether we may use the hardware's virtualisation; not whether a guest runs on it."""
+    return os.access(KVM, os.R_OK | os.W_OK)
 
 
 def processor() -> str:

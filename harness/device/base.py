@@ -57,12 +57,16 @@ class Device(ABC):
     @param folder: where everything it leaves is kept.
     @ivar config: files for the configuration home, by name, present from the first boot on.
     @ivar forks: those that were made of it; they end with it.
+    @ivar give_up: frees memory that can be done without, when there is too little for a fork.
     """
 
     kind: ClassVar[str]
     capabilities: ClassVar[frozenset[str]]
     """What `@pytest.mark.needs` may ask for: names of faults, `rootfs` where the whole system is
     the router's own, `snapshot` where it starts from a saved state and can go back to one."""
+
+    memory: ClassVar[int] = 128 << 20
+    """Bytes of this computer's memory that one may grow to."""
 
     config_home: PurePosixPath
     runtime_home: PurePosixPath
@@ -77,6 +81,7 @@ class Device(ABC):
         self.name = f"{self.kind}-{folder.name}"
         self.links: dict[str, Link] = {}
         self.forks: list[Device] = []
+        self.give_up: Callable[[], None] = lambda: None
 
     # -- what a kind implements
 
@@ -184,7 +189,7 @@ class Device(ABC):
         Each is itself, as a fresh device is, and so has no identity yet. Each is on a wan of its
         own, unless this one shares its wan.
 
-        @raise InfrastructureError: it is powered off, or this kind of device has no snapshots.
+        @raise InfrastructureError: it is powered off, has no snapshots, or there is no memory.
         """
         raise InfrastructureError("has no snapshots", device=self.name)
 

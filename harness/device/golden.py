@@ -1,17 +1,16 @@
 """Golden states: a machine that booted once, from which every fresh device starts.
 
 A state is the RAM as a file, which clones map copy-on-write, the rest of the machine, and the
-state disk. It is kept beside the images under a key that hashes all it was made from, is made
-once by whoever needs it first, and is whole or not there (`harness.image.cache`).
+state disk. Where QEMU can't have the RAM apart, it is with the rest. The state is kept beside the
+images under a key that hashes all it was made from, is made once by whoever needs it first, and is
+whole or not there (`harness.image.cache`).
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +25,21 @@ NEEDS = 2 * machine.MEMORY_MIB << 20
 
 _HERE = Path(__file__).parent
 _CODE = (
-    *(_HERE / name for name in ("agent.py", "golden.py", "machine.py", "qemu.py")),
+    *(_HERE / name for name in ("agent.py", "golden.py", "machine.py", "qemu.py", "seed.py")),
     _HERE.parent / "image/state.py",
 )
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A golden state on disk; its files never change."""
+    """A golden state on disk; its files never change.
+
+    @param with_ram: the RAM is part of `state`, not a file of its own.
+    """
 
     folder: Path
     key: str
+    with_ram: bool = False
 
     @property
     def ram(self) -> Path:
@@ -44,7 +47,7 @@ class Golden:
 
     @property
     def state(self) -> Path:
-        """All of the machine but its RAM and its disk, as QEMU migrates it."""
+        """The machine without its disk, as QEMU migrates it."""
         return self.folder / "state"
 
     @property
@@ -65,19 +68,21 @@ def find(
     facts: Iterable[str],
     make: Callable[[Golden], None],
     progress: Callable[[str], None],
+    *,
+    with_ram: bool = False,
 ) -> Golden:
     """The golden state of a machine; it is made if there is none that is whole.
 
     @param facts: everything that decides what is in it, beside QEMU and this code.
     @param make: boots a machine and leaves its files.
     @param progress: called with a line whenever something takes time.
+    @param with_ram: see `Golden`; one of the facts has to tell of it.
     @raise ImageError: it can't be kept.
     """
-    code = [sha256(path) for path in _CODE]
-    key = hashlib.sha256("\0".join([arch, *facts, *code]).encode()).hexdigest()
-    name = f"golden-{arch}-{key[:16]}"
-    known = cache.folder() / name
+    key = _key(arch, facts)
+    known = _place(arch, key)
     if known in _verified and known.is_dir():  # whole when this process looked at it first
+        cache.renew(known)
         return _verified[known]
 
     def build(folder: Path) -> cache.Manifest:
@@ -89,19 +94,26 @@ def find(
                 hint="make room, or point XDG_CACHE_HOME elsewhere",
             )
         progress(f"{arch}: booting once, for the golden state")
-        make(Golden(folder, key))
+        make(Golden(folder, key, with_ram))
         return {"architecture": arch, "key": key}
 
-    folder, _ = cache.entry(name, build, progress)
-    _verified[known] = Golden(folder, key)
+    folder, _ = cache.entry(known.name, build, progress)
+    _verified[known] = Golden(folder, key, with_ram)
     return _verified[known]
 
 
-@functools.cache
-def qemu_version(program: str) -> str:
-    """What a QEMU says that it is."""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True)
-    return done.stdout.partition("\n")[0]
+def place(arch: str, facts: Iterable[str]) -> Path:
+    """Where a golden state is, if there is one."""
+    return _place(arch, _key(arch, facts))
+
+
+def _key(arch: str, facts: Iterable[str]) -> str:
+    code = [sha256(path) for path in _CODE]
+    return hashlib.sha256("\0".join([arch, *facts, *code]).encode()).hexdigest()
+
+
+def _place(arch: str, key: str) -> Path:
+    return cache.folder() / f"golden-{arch}-{key[:16]}"
 
 
 def copy_disk(source: Path, target: Path) -> None:

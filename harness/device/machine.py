@@ -128,6 +128,7 @@ class Machine:
         self._folder = folder
         self._timeline = timeline
         self._child: Child | None = None
+        self._shared_ignored = False
         self.console: Console | None = None
         self.agent = Agent(device, folder / "agent.sock")
         self.monitor = Monitor(device, folder / "qmp.sock", self._on_event)
@@ -179,6 +180,8 @@ class Machine:
         """Write the machine's state into a file; it stands still afterwards, its disk is whole.
 
         @param with_ram: False where the RAM is a shared file, which then belongs to the state.
+        @raise RefusedError: QEMU can't leave the RAM out. That is its capability
+            `x-ignore-shared`, which is experimental.
         @raise InfrastructureError: QEMU can't, or the disk is full.
         """
         path = self._folder / "state.sock"
@@ -223,6 +226,9 @@ class Machine:
         self._wait_for("query-status", {"paused"}, {"internal-error", "io-error"})
 
     def _ignore_shared(self, ignored: bool) -> None:
+        if ignored is self._shared_ignored:  # a QEMU that can't is not asked in vain
+            return
+        self._shared_ignored = ignored
         capability = {"capability": "x-ignore-shared", "state": ignored}
         self.monitor.execute("migrate-set-capabilities", {"capabilities": [capability]})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
+from harness.device import memory
 from harness.device.base import Device
 from harness.errors import HarnessError
 
@@ -33,7 +33,7 @@ class Pool:
         @return: whether one is there, or on its way.
         """
         if kind not in self._spare:
-            if available() < NEEDS:
+            if memory.available() < NEEDS:
                 return False
             self._spare[kind] = self._thread.submit(self._make, kind)
         return True
@@ -59,18 +59,13 @@ class Pool:
             return None
         return device
 
-    def close(self) -> None:
-        """End the devices that nobody took. Those that were taken have to have ended."""
+    def empty(self) -> None:
+        """End the devices that nobody took."""
         for kind in list(self._spare):
             if (device := self.take(kind)) is not None:
                 device.close()
+
+    def close(self) -> None:
+        """End all that is left. Devices that were taken have to have ended."""
+        self.empty()
         self._thread.shutdown()
-
-
-def available() -> int:
-    """Bytes of memory that can be had without swapping; proc(5)."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name == "MemAvailable":
-            return int(rest.split()[0]) << 10
-    return 0

@@ -7,19 +7,19 @@ import itertools
 import logging
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from harness import image
-from harness.device import accel, golden, machine, ssh, wan
+from harness.device import accel, golden, machine, seed, ssh, wan
 from harness.device.base import Completed, Device, Snapshot
 from harness.device.console import Console
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
+from harness.device.memory import room
 from harness.device.wan import Wan
-from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
+from harness.errors import CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
@@ -30,28 +30,24 @@ from paradrop.base import identity
 BOOT_SECONDS = 120
 """Far above what a boot takes on two busy cores in software emulation (about 10 s)."""
 
-BAKED = frozenset({"settings.ini"})
-"""Files of the configuration that the daemon reads when it starts: part of a golden state."""
-
 GIVEN = frozenset({"ca.pem"})
 """Those that it reads when it connects: a clone is given its own."""
 
 _build = functools.cache(image.build)
 """An image is looked at once a run."""
 
-_IDLE = (
-    "while :; do set -- $(head -n 1 /proc/stat); idle=$5; sleep 0.5;"
-    " set -- $(head -n 1 /proc/stat); test $(($5 - idle)) -lt 45 || exit 0; done"
-)
-"""Ends when the CPU was idle for nine tenths of half a second; proc(5), in 1/100 s."""
-
 
 class QemuDevice(Device):
-    """A router image on a machine of its own, as fresh as after its first boot."""
+    """A router image on a machine of its own, as fresh as after its first boot.
+
+    @ivar disk: its state disk, while it has been started.
+    @ivar port: where the cable of wan leads to.
+    """
 
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"link", "power", "clock", "rootfs", "snapshot"}
     )
+    memory: ClassVar[int] = (machine.MEMORY_MIB + 128) << 20  # translated code, QEMU itself
     arch: ClassVar[str]
 
     config_home = PurePosixPath("/etc/paradrop")
@@ -62,12 +58,12 @@ class QemuDevice(Device):
         super().__init__(folder, timeline)
         self.image = _build(self.arch)
         self._key = ssh.ClientKey.generate()
-        self._disk = folder / "state.ext4"
+        self.disk = folder / "state.ext4"
         self._host_key = ""
         self._machine: Machine | None = None
         self._golden: Golden | None = None
         self._wan: Wan | None = None
-        self._port = wan.ALONE
+        self.port = wan.ALONE
         self._plugged = True
         self._boots = itertools.count(1)
         self._snapshots = itertools.count(1)
@@ -81,7 +77,7 @@ class QemuDevice(Device):
 
     def start(self) -> None:
         """From the golden state; by a boot where a configuration is wanted that none has."""
-        if self.config.keys() <= BAKED | GIVEN:
+        if self.config.keys() <= seed.BAKED | GIVEN:
             self._clone(self.golden())
         else:
             self.boot()
@@ -91,61 +87,20 @@ class QemuDevice(Device):
 
     def boot(self, memory: Memory | None = None) -> None:
         """Power it on for the first time, with an empty past. @raise BootError: see `start`."""
-        image.state_disk(self._disk, self._files())
+        image.state_disk(self.disk, self._files())
         self._power_on(memory)
 
     def golden(self, progress: Callable[[str], None] | None = None) -> Golden:
         """The golden state that it starts from; made if there is none."""
-        baked = {name: self.config[name] for name in sorted(BAKED & self.config.keys())}
-        nowhere = Path("/nowhere")
-        words = machine.command(
-            *(self.image, self.accelerator, nowhere, nowhere, [b"", b""]),
-            *(wan.UNPLUGGED.netdev, Memory(nowhere, False)),
-        )
-        version = golden.qemu_version(self._find_qemu())
-        facts = [self.image.key, version, *words, repr(baked)]
-        if self.accelerator.name == "kvm":  # whose guest sees this processor
-            facts.append(accel.processor())
-        say = progress or logging.getLogger("harness").info
-
-        def make(state: Golden) -> None:
-            with tempfile.TemporaryDirectory(prefix="hil-") as name:
-                timeline = Timeline(Path(name) / "timeline.jsonl")
-                seed = type(self)(Path(name), timeline)
-                seed.config = baked
-                seed._port = wan.UNPLUGGED
-                try:
-                    seed.boot(Memory(state.ram, shared=True))
-                    seed.become_golden(state)
-                finally:
-                    seed.close()
-                    timeline.close()
-
-        return golden.find(self.arch, facts, make, say)
-
-    def become_golden(self, state: Golden) -> None:
-        """Have everything loaded and nothing to do, and leave all of that in files.
-
-        @raise BootError: the daemon does not start, or the machine does not come to rest.
-        """
-        log = self.config_home / "logs" / "log"
-        try:
-            self.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}", BOOT_SECONDS)
-            self.succeed("/etc/init.d/dropbear stop; sync")
-            self.succeed(_IDLE, BOOT_SECONDS)
-        except CommandError as error:
-            raise BootError(str(error), device=self.name, evidence=error.evidence) from error
-        self.on.save(state.state, with_ram=False)
-        self._power_off()
-        golden.copy_disk(self._disk, state.disk)
-        shutil.copyfile(self.folder / "console.log", state.console)
+        return seed.find(self, progress or logging.getLogger("harness").info)
 
     def _clone(self, state: Golden) -> None:
-        golden.copy_disk(state.disk, self._disk)
+        golden.copy_disk(state.disk, self.disk)
         shutil.copyfile(state.console, self.folder / "console.log")
         self._golden = state
-        running = self._start_machine(Memory(state.ram, shared=False), machine.RESTORED)
-        self._watched(lambda: running.load(state.state, with_ram=False))
+        memory = None if state.with_ram else Memory(state.ram, shared=False)
+        running = self._start_machine(memory, machine.RESTORED)
+        self._watched(lambda: running.load(state.state, with_ram=state.with_ram))
         running.resume()
         self._be_itself(running)
         self.timeline.record(self.name, "restored", golden=state.key)
@@ -157,12 +112,12 @@ class QemuDevice(Device):
             *(
                 (path, file.mode, OWNERS[file.owner], file.data)
                 for path, file in self._files().items()
-                if Path(path).name not in BAKED
+                if Path(path).name not in seed.BAKED
             )
         )
         running.agent.sync()
-        if self._port is not wan.ALONE:
-            renumber = f"ip address flush dev eth1; ip address add {self._port.address}/24 dev eth1"
+        if self.port is not wan.ALONE:
+            renumber = f"ip address flush dev eth1; ip address add {self.port.address}/24 dev eth1"
             self.succeed(renumber)
         self.succeed("/etc/init.d/dropbear restart </dev/null >/dev/null 2>&1 &")
 
@@ -175,7 +130,7 @@ class QemuDevice(Device):
         running = self.on
         running.save(taken.state, with_ram=True)
         try:
-            golden.copy_disk(self._disk, taken.disk)
+            golden.copy_disk(self.disk, taken.disk)
         except OSError as error:
             why = f"the disk can't be copied to {taken.disk}: {error}"
             raise InfrastructureError(why, device=self.name) from error
@@ -186,7 +141,7 @@ class QemuDevice(Device):
 
     def restore(self, snapshot: Snapshot) -> None:
         self._power_off()
-        self._disk.unlink()
+        self.disk.unlink()
         running = self._loaded(snapshot)
         self._set_link(snapshot.plugged)
         running.resume()
@@ -209,7 +164,9 @@ class QemuDevice(Device):
             fork.share(self._wan)
         self.forks.append(fork)
         shutil.copyfile(self.folder / "console.log", folder / "console.log")
-        running = fork._loaded(origin)
+        fork.give_up = self.give_up
+        with room(fork.name, fork.memory, give_up=fork.give_up):
+            running = fork._loaded(origin)
         fork._set_link(False)  # until it is another: two with one identity would not do
         running.resume()
         fork._be_itself(running)
@@ -221,7 +178,7 @@ class QemuDevice(Device):
 
     def _loaded(self, snapshot: Snapshot) -> Machine:
         """A machine that stands still in the state of a snapshot."""
-        golden.copy_disk(snapshot.disk, self._disk)
+        golden.copy_disk(snapshot.disk, self.disk)
         running = self._start_machine(None, machine.RESTORED)
         self._watched(lambda: running.load(snapshot.state, with_ram=True))
         return running
@@ -238,7 +195,7 @@ class QemuDevice(Device):
             image.AUTHORIZED_KEYS: StateFile(f"{self._key.public}\n".encode(), 0o600),
             "/etc/machine-id": StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
             "/etc/hostname": StateFile(f"{self._hostname}\n".encode()),
-            "/etc/wan_address": StateFile(f"{self._port.address}\n".encode()),
+            "/etc/wan_address": StateFile(f"{self.port.address}\n".encode()),
         }
         for name, data in self.config.items():
             files[str(self.config_home / name)] = StateFile(data, 0o600, self.daemon_user)
@@ -248,21 +205,22 @@ class QemuDevice(Device):
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:
-        program = self.image.architecture.qemu
-        return accel.choose(self.arch, program, self.image.kernel, cache.folder() / "accelerators")
+        folder = cache.folder() / "accelerators"
+        return accel.choose(self.arch, self.find_qemu(), self.image.kernel, folder)
 
-    def _find_qemu(self) -> str:
+    def find_qemu(self) -> str:
+        """The path of its QEMU. @raise MissingToolError: there is none."""
         return tools.find(self.image.architecture.qemu, self.image.architecture.qemu_package)
 
     def _command(self, memory: Memory | None) -> list[str]:
         packets = f"wan-{next(self._boots)}.pcap"
         return machine.command(
-            *(self.image, self.accelerator, self.folder, self._disk, self._addresses),
-            *(self._port.netdev, memory, packets),
+            *(self.image, self.accelerator, self.folder, self.disk, self._addresses),
+            *(self.port.netdev, memory, packets),
         )
 
     def _start_machine(self, memory: Memory | None, options: Sequence[str] = ()) -> Machine:
-        self._find_qemu()
+        self.find_qemu()
         words = self._command(memory)
         self._machine = starting = Machine(self.name, self.folder, self.timeline)
         self._watched(lambda: starting.start([*words, *options]))
@@ -312,7 +270,7 @@ class QemuDevice(Device):
             fork.close()
         self._power_off()
         if self._wan is not None:
-            self._wan.unplug(self._port)
+            self._wan.unplug(self.port)
             self._wan = None
 
     def check(self) -> None:
@@ -327,14 +285,14 @@ class QemuDevice(Device):
             self._machine.set_link("wan", up)
 
     def share(self, network: Wan) -> None:
-        self._wan, self._port = network, network.plug()
+        self._wan, self.port = network, network.plug()
 
     def wan(self, port: int) -> tuple[str, int]:
         return wan.HOST, port
 
     @property
     def wan_address(self) -> str:
-        return self._port.address
+        return self.port.address
 
     # -- mgmt
 
@@ -404,7 +362,7 @@ class QemuDevice(Device):
 
     def facts(self) -> dict[str, str]:
         facts = {
-            "QEMU": golden.qemu_version(self.image.architecture.qemu),
+            "QEMU": tools.version(self.image.architecture.qemu),
             "accelerator": f"{self.accelerator.option} ({self.accelerator.why})",
             "image": self.image.key,
             "kernel": self.image.manifest["kernel"],

@@ -15,6 +15,10 @@ from harness.device import loop
 from harness.errors import InfrastructureError
 
 
+class RefusedError(InfrastructureError):
+    """QEMU won't do what it was told."""
+
+
 class Monitor:
     """The harness's end of a QMP connection; QEMU connects to it when it starts.
 
@@ -81,14 +85,13 @@ class Monitor:
         """Run a QMP command (QEMU QMP Reference Manual).
 
         @return: its `return` value.
-        @raise InfrastructureError: QEMU refuses, is gone, or says nothing for `timeout` seconds.
+        @raise RefusedError: QEMU refuses.
+        @raise InfrastructureError: it is gone, or says nothing for `timeout` seconds.
         """
         try:
             return loop.run(self._client.execute(command, arguments), timeout)
         except ExecuteError as error:
-            raise InfrastructureError(
-                f"QEMU refuses {command}: {error}", device=self._device
-            ) from error
+            raise RefusedError(f"QEMU refuses {command}: {error}", device=self._device) from error
         except (QMPError, TimeoutError, OSError) as error:
             raise InfrastructureError(
                 f"QEMU did not carry out {command}: {str(error) or 'time-out'}", device=self._device

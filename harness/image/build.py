@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -62,25 +63,14 @@ def build(
     """The image of an architecture, from the cache where its inputs have not changed.
 
     @param arch: a name in `ARCHITECTURES`.
-    @param progress: called with a line at each step that takes time.
+    @param progress: called with a line at each step that takes time; default: the log `harness`.
     @param rebuild: fetch Debian's packages again, which also brings their updates.
     @param project: the checkout with the library; default: the one that the harness runs from.
     @raise ImageError: unknown architecture, or a mirror, a tool, the disk or the code failed.
     @raise MissingToolError: a program is not installed; the error names its package.
     """
-    if arch not in ARCHITECTURES:
-        raise ImageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
-    architecture = ARCHITECTURES[arch]
-    checkout = project or Path(harness.__file__).resolve().parents[1]
-    lock = checkout / "requirements/device.lock"
-    if not lock.is_file():
-        raise ImageError(
-            f"{checkout} is no checkout of the project", hint="images are built from one"
-        )
-
-    def say(text: str) -> None:
-        if progress is not None:
-            progress(text)
+    architecture, checkout, lock = _inputs(arch, project)
+    say = progress or logging.getLogger("harness").info
 
     def say_arch(text: str) -> None:
         say(f"{arch}: {text}")
@@ -91,15 +81,10 @@ def build(
     def build_library(folder: Path) -> cache.Manifest:
         return library.build(checkout, folder, say)
 
-    base_key = root_key(architecture, lock)
-    library_key = _key(python.NAME, library.sources(checkout), *_code("library", "python"))
-    root_folder, root_facts = cache.entry(
-        f"root-{arch}-{base_key[:16]}", build_root, say_arch, rebuild=rebuild
-    )
-    library_folder, library_facts = cache.entry(f"library-{library_key[:16]}", build_library, say)
-
-    files = {**root_facts.pop("files"), **library_facts.pop("files")}
-    key = _key(arch, json.dumps(files, sort_keys=True))
+    root_name, library_name = _parts(architecture, checkout, lock)
+    root_folder, root_facts = cache.entry(root_name, build_root, say_arch, rebuild=rebuild)
+    library_folder, library_facts = cache.entry(library_name, build_library, say)
+    files, key = _joined(arch, root_facts, library_facts)
 
     def join(folder: Path) -> cache.Manifest:
         for name in files:
@@ -108,6 +93,52 @@ def build(
         return {"architecture": arch, "key": key, "library": library_facts, **root_facts}
 
     folder, manifest = cache.entry(f"{arch}-{key[:16]}", join, say_arch)
+    return _image(arch, folder, key, manifest)
+
+
+def find(arch: str, *, project: Path | None = None) -> Image | None:
+    """The image that `build` would find in the cache; None if it would build something.
+
+    Nothing is checked. @raise ImageError: unknown architecture, or no checkout.
+    """
+    root_entry, library_entry = map(cache.look, _parts(*_inputs(arch, project)))
+    if root_entry is None or library_entry is None:
+        return None
+    _, key = _joined(arch, root_entry[1], library_entry[1])
+    entry = cache.look(f"{arch}-{key[:16]}")
+    return None if entry is None else _image(arch, entry[0], key, entry[1])
+
+
+def _inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
+    """@return: with the checkout, and its list of what the device needs."""
+    if arch not in ARCHITECTURES:
+        raise ImageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
+    architecture = ARCHITECTURES[arch]
+    checkout = project or Path(harness.__file__).resolve().parents[1]
+    lock = checkout / "requirements/device.lock"
+    if not lock.is_file():
+        raise ImageError(
+            f"{checkout} is no checkout of the project", hint="images are built from one"
+        )
+    return architecture, checkout, lock
+
+
+def _parts(architecture: Architecture, checkout: Path, lock: Path) -> tuple[str, str]:
+    """The names in the cache of the two that an image is joined of."""
+    library_key = _key(python.NAME, library.sources(checkout), *_code("library", "python"))
+    base_key = root_key(architecture, lock)
+    return f"root-{architecture.name}-{base_key[:16]}", f"library-{library_key[:16]}"
+
+
+def _joined(
+    arch: str, root_facts: cache.Manifest, library_facts: cache.Manifest
+) -> tuple[dict[str, Any], str]:
+    """@return: the files of an image, which are taken from the facts of its parts, and its key."""
+    files = {**root_facts.pop("files"), **library_facts.pop("files")}
+    return files, _key(arch, json.dumps(files, sort_keys=True))
+
+
+def _image(arch: str, folder: Path, key: str, manifest: cache.Manifest) -> Image:
     return Image(
         arch=arch,
         folder=folder,

@@ -11,16 +11,18 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import ImageError
 from harness.image.digest import sha256
 
 MANIFEST = "manifest.json"
+LOCKS = Path("/proc/locks")
 Progress = Callable[[str], None]
 Manifest = dict[str, Any]
 
@@ -48,6 +50,11 @@ def used(target: Path) -> int:
         return lock_of(target).stat().st_mtime_ns
     except FileNotFoundError:
         return target.stat().st_mtime_ns
+
+
+def renew(target: Path) -> None:
+    """An entry is in use: see `used`."""
+    lock_of(target).touch()
 
 
 def allocated(target: Path) -> dict[tuple[int, int], int]:
@@ -107,13 +114,23 @@ def entry(
             if damage != "missing" and damage:
                 progress(f"{name} in the cache is damaged ({damage}): building it again")
             manifest = _build(target, build) if damage or rebuild else _read(target)
-            os.utime(lock_of(target))
+            renew(target)
             return target, manifest
     except OSError as error:
         hint = "make room, or point XDG_CACHE_HOME elsewhere" if error.errno == 28 else ""
         raise ImageError(
             f"{name} can't be built below {target.parent}: {error}", hint=hint
         ) from error
+
+
+def look(name: str) -> tuple[Path, Manifest] | None:
+    """An entry, if it is there; it is neither checked nor used by this. Its manifest is as in
+    `entry`."""
+    target = folder() / name
+    try:
+        return target, _read(target)
+    except (OSError, ValueError):
+        return None
 
 
 def _build(target: Path, build: Callable[[Path], Manifest]) -> Manifest:
@@ -167,6 +184,17 @@ def _locked(path: Path, progress: Progress, name: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(f"{name} is being built by another run: waiting for it")
+            progress(f"{name} is being built or checked by {_holder(file)}: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _holder(lock: IO[str]) -> str:
+    """Who holds a lock, as proc(5) has it; one beyond our name space of processes has no name."""
+    inode = os.fstat(lock.fileno()).st_ino
+    with contextlib.suppress(OSError):
+        held = re.search(rf"^\d+: FLOCK .* (\d+) \S+:{inode} ", LOCKS.read_text(), re.MULTILINE)
+        if held is not None:
+            words = Path("/proc", held[1], "cmdline").read_text(errors="replace").split("\0")
+            return f"another run (pid {held[1]}, {' '.join(words).strip()[:60]})"
+    return "another run"

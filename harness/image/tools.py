@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -23,6 +24,13 @@ def find(program: str, package: str) -> str:
     if path is None:
         raise MissingToolError(program, package)
     return path
+
+
+@functools.cache
+def version(program: str) -> str:
+    """What a program says that it is, when asked for its `--version`."""
+    done = subprocess.run([program, "--version"], capture_output=True, text=True)
+    return done.stdout.partition("\n")[0]
 
 
 def run(

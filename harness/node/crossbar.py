@@ -13,6 +13,17 @@ from harness.child import Child
 from harness.errors import InfrastructureError
 
 
+def find() -> Path:
+    """@raise InfrastructureError: it is not installed."""
+    program = Path(sys.executable).with_name("crossbar")
+    if not program.exists():
+        raise InfrastructureError(
+            f"crossbar is not installed: there is no {program}",
+            hint="pip install 'paradrop[harness]'",
+        )
+    return program
+
+
 def launch(folder: Path, config: Mapping[str, Any]) -> Child:
     """Start crossbar with its files in `folder` and its output appended to `crossbar.log`.
 
@@ -20,12 +31,7 @@ def launch(folder: Path, config: Mapping[str, Any]) -> Child:
 
     @raise InfrastructureError: it is not installed.
     """
-    program = Path(sys.executable).with_name("crossbar")
-    if not program.exists():
-        raise InfrastructureError(
-            f"crossbar is not installed: there is no {program}",
-            hint="pip install 'paradrop[harness]'",
-        )
+    program = find()
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     (folder / "node.pid").unlink(missing_ok=True)  # of one that was killed; the pid may be reused
     return Child(

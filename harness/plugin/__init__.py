@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.plugin import fixtures
+from harness.plugin.progress import Progress
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "smoke: part of the quick look at every device")
     # not before now, so that `host` is ours and not the one of testinfra's own plugin
     config.pluginmanager.register(fixtures, "hil-fixtures")
+    config.pluginmanager.register(Progress(), "hil-progress")
     if config.getoption("--report") and not hasattr(config, "workerinput"):
         from harness.plugin.collector import Collector
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import workers
 from harness.image import cache
 
 HIL = Path(sys.executable).with_name("hil")
@@ -56,20 +55,6 @@ def test_a_missing_qemu_is_named_with_its_package(kind: str, package: str, tmp_p
     )
     assert line == f"hil: qemu-system-{kind} is not installed (apt-get install {package})"
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("cores", "gib", "expected", "why"),
-    [
-        (2, 23, 4, "2 for each of 2 cores"),
-        (8, 6.5, 6, "7.0 GB of memory are free, a worker may take 1"),
-        (2, 0.5, 1, "0.5 GB of memory are free, a worker may take 1"),
-    ],
-)
-def test_as_many_workers_as_cores_and_memory_carry(
-    cores: int, gib: float, expected: int, why: str
-) -> None:
-    assert workers(cores, int(gib * (1 << 30))) == (expected, why)
 
 
 def test_outside_a_checkout_it_says_where_to_be(tmp_path: Path) -> None:

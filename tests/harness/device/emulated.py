@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness import image
 from harness.device.qemu import QemuDevice, QemuX86Device
 from harness.device.wan import Wan
 from harness.evidence.timeline import Timeline
+from harness.image import cache
 
 OWN = {
     "boot id": "cat /proc/sys/kernel/random/boot_id",
@@ -23,6 +25,23 @@ OWN = {
     "random numbers": "head -c 16 /dev/urandom | md5sum",
     "Python's random numbers": "python3 -c 'import os; print(os.urandom(16))'",
 }
+
+
+def own_cache(home: Path) -> dict[str, str]:
+    """A cache with all that is in the real one but for its golden states.
+
+    @return: what to set in the environment.
+    """
+    real = cache.folder()
+    for arch in image.ARCHITECTURES:
+        image.build(arch)
+    own = home / "cache"
+    images = own / real.relative_to(real.parents[1])
+    images.mkdir(parents=True)
+    for entry in real.iterdir():
+        if entry.is_dir() and not entry.name.startswith((".", "golden-")):
+            (images / entry.name).symlink_to(entry)
+    return {"XDG_CACHE_HOME": str(own)}
 
 
 @contextlib.contextmanager

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from emulated import OWN, started
+from emulated import OWN, own_cache, started
 
 from harness.device import accel, golden, machine
 from harness.device.accel import Accelerator
 from harness.device.golden import Golden
 from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
+from harness.device.qmp import Monitor, RefusedError
 from harness.errors import ImageError
 from harness.evidence.timeline import Timeline
+from harness.image import cache, tools
 
 
 def cloned(kind: type[QemuDevice], name: str) -> AbstractContextManager[QemuDevice]:
@@ -42,6 +47,42 @@ def test_two_clones_have_in_common_only_their_boot(kind: type[QemuDevice]) -> No
         one.power.cycle()
         assert one.succeed("cat /etc/machine-id") == before
         assert one.read("/etc/paradrop/mine") == b"1"
+
+
+def test_a_qemu_without_the_way_to_share_ram_has_it_in_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No such QEMU can be had here: one is made that refuses what is experimental in ours."""
+    monkeypatch.setenv(*own_cache(tmp_path).popitem())
+    monkeypatch.setattr(golden, "_verified", {})
+    caplog.set_level(logging.INFO, "harness")
+    execute = Monitor.execute
+
+    def refuses(monitor: Monitor, command: str, *arguments: Any) -> Any:
+        if command == "migrate-set-capabilities":
+            raise RefusedError("QEMU refuses it")
+        return execute(monitor, command, *arguments)
+
+    monkeypatch.setattr(Monitor, "execute", refuses)
+    with cloned(QemuX86Device, "one") as one:
+        monkeypatch.setattr(golden, "_verified", {})  # as another run sees it
+        with cloned(QemuX86Device, "two") as two:
+            assert one.succeed(OWN["boot id"]) != two.succeed(OWN["boot id"])
+            two.succeed("echo memory > /run/kept")
+            snapshot = two.snapshot()
+            two.succeed("rm /run/kept")
+            two.restore(snapshot)
+            assert two.succeed("cat /run/kept") == "memory\n"
+    (state,) = cache.folder().glob("golden-*")
+    assert {path.name for path in state.iterdir()} == {
+        *("console.log", "disk", "manifest.json", "state")
+    }
+    said = [record.getMessage() for record in caplog.records if record.name == "harness"]
+    assert [line.partition(": ")[2] for line in said] == [
+        "booting once, for the golden state",
+        "this QEMU can't leave RAM out of a state: it is saved with its RAM",
+        "booting once, for the golden state",
+    ]
 
 
 class Making:
@@ -71,6 +112,16 @@ def test_it_is_made_once(making: Making) -> None:
     assert making.find("a") == making.find("a")
     assert making.made == 1
     assert making.said == ["x86_64: booting once, for the golden state"]
+
+
+def test_a_long_run_keeps_it_from_being_pruned(making: Making) -> None:
+    folder = making.find("a").folder
+    os.utime(cache.lock_of(folder), (0, 0))
+    making.find("a")
+    assert time.time_ns() - cache.used(folder) < 60e9
+    cache.lock_of(folder).unlink()
+    making.find("a")
+    assert making.made == 1
 
 
 def test_of_other_facts_it_is_another(making: Making) -> None:
@@ -125,7 +176,7 @@ def test_a_disk_without_room_is_said_before_anything_is_booted(
 def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[list[str]] = []
 
-    def find(arch: str, facts: list[str], *_: object) -> Golden:
+    def find(arch: str, facts: list[str], *_: object, with_ram: bool) -> Golden:
         found.append(facts)
         return Golden(Path("/nowhere"), "")
 
@@ -134,7 +185,7 @@ def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) 
         timeline = Timeline(Path(folder) / "timeline.jsonl")
         device = QemuX86Device(Path(folder), timeline)
         device.golden()
-        monkeypatch.setattr(golden, "qemu_version", lambda program: "QEMU emulator version 99")
+        monkeypatch.setattr(tools, "version", lambda program: "QEMU emulator version 99")
         device.golden()
         monkeypatch.setattr(machine, "MEMORY_MIB", 257)
         device.golden()

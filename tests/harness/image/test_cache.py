@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -167,6 +169,7 @@ def test_of_two_runs_the_second_waits_and_finds_what_the_first_built() -> None:
     building, go_on, waiting = threading.Event(), threading.Event(), threading.Event()
     builds: list[str] = []
     found: list[Path] = []
+    said: list[str] = []
 
     def slow(folder: Path) -> cache.Manifest:
         builds.append("first")
@@ -180,7 +183,7 @@ def test_of_two_runs_the_second_waits_and_finds_what_the_first_built() -> None:
         return {}
 
     def say(text: str) -> None:
-        assert text == "x-1 is being built by another run: waiting for it"
+        said.append(text)
         waiting.set()
 
     def run(build: Build, progress: Callable[[str], None]) -> threading.Thread:
@@ -199,3 +202,25 @@ def test_of_two_runs_the_second_waits_and_finds_what_the_first_built() -> None:
     second.join(20)
     assert builds == ["first"]
     assert len(found) == 2
+    (line,) = said
+    us = re.escape(f"pid {os.getpid()}, ")
+    assert re.fullmatch(
+        rf"x-1 is being built or checked by another run \({us}.+\): waiting .+", line
+    )
+
+
+def test_a_run_that_nobody_can_name_is_waited_for_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        lock.close()
+
+    folder, _ = Recipe().entry()
+    lock = cache.lock_of(folder).open()
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    monkeypatch.setattr(cache, "LOCKS", Path("/nowhere"))
+    cache.entry("x-1", Recipe(), say)
+    assert said == ["x-1 is being built or checked by another run: waiting for it"]

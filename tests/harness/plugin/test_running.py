@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LIMIT = 120.0
 
 WORKERS = """
@@ -90,3 +92,24 @@ def test_evidence_of_an_earlier_run_is_removed(suites: Callable[..., Any]) -> No
     assert made.run()[0] == 0
     assert not (made.report / "evidence").exists()
     assert made.result["verdict"] == "passed"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-n", "1"]], ids=["alone", "with workers"])
+def test_what_takes_time_is_said_while_output_is_captured(
+    suites: Callable[..., Any], arguments: list[str]
+) -> None:
+    made = suites(
+        test_any="""
+            import logging, threading
+            def test_any():
+                print("captured")
+                say = logging.getLogger("harness").info
+                thread = threading.Thread(target=say, args=["x86_64: booting once"])
+                thread.start()
+                thread.join()
+        """
+    )
+    status, output = made.run(*arguments)
+    assert status == 0, output
+    assert "x86_64: booting once" in output.splitlines()
+    assert "captured" not in output
