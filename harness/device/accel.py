@@ -11,8 +11,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-TCG = "tcg,tb-size=64"
-"""Software emulation; the translation buffer of 64 MiB halves the memory of a small guest."""
+TRANSLATED_MIB = {"x86_64": 40}
+"""Of the buffer for translated code: as small as it can be without slowing down a router until it
+has joined. QEMU's own choice doubles the memory of a small guest."""
+
+TRANSLATED_MIB_OF_OTHERS = 64
 
 PROBE_SECONDS = 5
 
@@ -40,10 +43,12 @@ def choose(machine: str, qemu: str, kernel: Path, cache: Path) -> Accelerator:
     @param kernel: one that prints to the first serial port.
     @param cache: folder for the verdict.
     """
+    size = TRANSLATED_MIB.get(machine, TRANSLATED_MIB_OF_OTHERS)
+    emulation = f"tcg,tb-size={size}"
     if platform.machine() != machine:
-        return Accelerator(TCG, f"software emulation: the host is {platform.machine()}")
+        return Accelerator(emulation, f"software emulation: the host is {platform.machine()}")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Accelerator(TCG, "software emulation: no access to /dev/kvm")
+        return Accelerator(emulation, "software emulation: no access to /dev/kvm")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     key = hashlib.sha256(f"{boot} {qemu} {kernel}".encode()).hexdigest()[:16]
     verdict = cache / f"kvm-{key}"
@@ -54,7 +59,7 @@ def choose(machine: str, qemu: str, kernel: Path, cache: Path) -> Accelerator:
         fresh.replace(verdict)
     if verdict.read_text() == "works":
         return Accelerator("kvm", "hardware acceleration: KVM ran a guest")
-    return Accelerator(TCG, "software emulation: /dev/kvm opens but runs no guest")
+    return Accelerator(emulation, "software emulation: /dev/kvm opens but runs no guest")
 
 
 def processor() -> str:
