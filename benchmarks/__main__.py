@@ -17,7 +17,17 @@ from rich.console import Console
 
 from benchmarks.table import Row, table
 
-NAMES = ("calls", "logging", "log_history", "fresh", "rejoin")
+NAMES = (
+    "calls",
+    "logging",
+    "log_history",
+    "fresh",
+    "first_fact",
+    "clones",
+    "suite",
+    "from_nothing",
+    "rejoin",
+)
 
 
 def main() -> int:

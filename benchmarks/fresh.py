@@ -8,22 +8,17 @@ there.
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from statistics import median
 
+from benchmarks.routers import KINDS, arch_of, bench, clone, pss
 from benchmarks.table import Row
 from harness import bench as benches
 from harness import device as devices
 from harness.bench import Bench
 from harness.device.qemu import QemuDevice
-from harness.device.testinfra import host
 
-KINDS = ("qemu-x86_64", "qemu-aarch64")
 ROUNDS = 3
 CLONES = 8
 
@@ -31,17 +26,6 @@ Start = Callable[[Bench, str], QemuDevice]
 Use = Callable[[Bench, QemuDevice], None]
 
 _numbers = itertools.count()
-
-
-def _clone(bench: Bench, kind: str) -> QemuDevice:
-    device = bench.device(kind)
-    assert isinstance(device, QemuDevice)
-    return device
-
-
-def _warm(bench: Bench, kind: str) -> QemuDevice:
-    """The clone that was made ready beforehand; see `_measure`."""
-    return _clone(bench, kind)
 
 
 def _boot(bench: Bench, kind: str) -> QemuDevice:
@@ -53,27 +37,18 @@ def _boot(bench: Bench, kind: str) -> QemuDevice:
     return device
 
 
-def _until_fact(bench: Bench, device: QemuDevice) -> None:
-    assert host(device).file(f"{device.config_home}/ca.pem").user == device.daemon_user
-
-
 def _until_joined(bench: Bench, device: QemuDevice) -> None:
     bench.provision(device)
 
 
 FIGURES: tuple[tuple[str, Start, Use, float | None], ...] = (
-    ("first answer", _clone, lambda bench, device: None, 10),
-    ("first fact of testinfra", _clone, _until_fact, None),
-    ("first fact, warm pool", _warm, _until_fact, None),
-    ("joined", _clone, _until_joined, 8),
+    ("first answer", clone, lambda bench, device: None, 10),
+    ("joined", clone, _until_joined, 8),
 )
 
 
 def _measure(bench: Bench, kind: str, start: Start, use: Use) -> float:
     """Seconds from asking for a device until it was used."""
-    if start is _warm:
-        bench.warm(kind)
-        bench.wait_warm(kind)
     began = time.perf_counter()
     device = start(bench, kind)
     try:
@@ -92,49 +67,27 @@ def _memory(bench: Bench, kind: str, start: Start) -> float:
         for device in running:
             log = device.config_home / "logs" / "log"
             device.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}")
-        return sum(_pss(device.on.pid) for device in running)
+        return sum(pss(device.on.pid) for device in running)
     finally:
         for device in running:
             bench.drop(device)
 
 
-def _pss(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name == "Pss":
-            return int(rest.split()[0]) / 1e3
-    raise AssertionError("the kernel tells no Pss")
-
-
-@contextmanager
-def _bench() -> Iterator[Bench]:
-    folder = Path(tempfile.mkdtemp(prefix="hil-"))
-    bench = Bench(folder)
-    try:
-        assert bench.operator
-        yield bench
-    finally:
-        bench.close()
-        shutil.rmtree(folder)
-
-
 def run() -> list[Row]:
     rows = []
-    for kind in KINDS:
-        benches.prepare(kind, lambda line: None)
-    with _bench() as bench:
+    with bench(*KINDS) as made:
         for kind in KINDS:
-            arch = kind.removeprefix("qemu-")
+            arch = arch_of(kind)
             for what, start, use, least in FIGURES:
-                _measure(bench, kind, start, use)  # what is done once a run
+                _measure(made, kind, start, use)  # what is done once a run
                 pairs = [
-                    (_measure(bench, kind, start, use), _measure(bench, kind, _boot, use))
+                    (_measure(made, kind, start, use), _measure(made, kind, _boot, use))
                     for _ in range(ROUNDS)
                 ]
                 ratio = median(booted / cloned for cloned, booted in pairs)
                 ours, theirs = (median(side) for side in zip(*pairs, strict=True))
                 rows.append(Row(f"fresh {arch}: {what}", ours, theirs, "s", ratio, least, "a boot"))
-        mine, others = (_memory(bench, KINDS[0], start) for start in (_clone, _boot))
-        what = f"memory of {CLONES} {KINDS[0].removeprefix('qemu-')} at rest"
+        mine, others = (_memory(made, KINDS[0], start) for start in (clone, _boot))
+        what = f"memory of {CLONES} {arch_of(KINDS[0])} at rest"
         rows.append(Row(what, mine, others, "MB", others / mine, 3, f"{CLONES} that booted"))
     return rows

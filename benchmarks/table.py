@@ -13,7 +13,7 @@ class Row:
     """
     A figure of ours beside one of something else, both measured in one run, in turns.
 
-    @ivar unit: of both figures: `/s`, `s`, `MB`.
+    @ivar unit: of both figures: `/s`, `/min`, `s`, `MB`.
     @ivar ratio: by which factor ours is better; a median of neighbours, so not that of the figures.
     @ivar at_least: what the ratio has to be; None where that is nobody's promise.
     @ivar against: what the other one is.
@@ -52,4 +52,4 @@ def table(rows: Iterable[Row]) -> Table:
 
 def _figure(value: float, unit: str) -> str:
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{text} {unit}" if unit != "/s" else f"{text}/s"
+    return f"{text}{unit}" if unit.startswith("/") else f"{text} {unit}"

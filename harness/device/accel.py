@@ -11,13 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.image import tools
+from harness.image import ARCHITECTURES, tools
 from harness.image.digest import sha256
 
 KVM = Path("/dev/kvm")
-
-TCG = "tcg,tb-size=64"
-"""Software emulation; the translation buffer of 64 MiB halves the memory of a small guest."""
 
 PROBE_SECONDS = 5
 
@@ -45,12 +42,15 @@ def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Acceler
     @param kernel: one that prints to the first serial port; without one, nothing is tried.
     @param cache: folder for the verdict.
     """
+    emulation = f"tcg,tb-size={ARCHITECTURES[machine].translated_mib}"
     if platform.machine() != machine:
-        return Accelerator(TCG, f"software emulation: the host is {platform.machine()}")
+        return Accelerator(emulation, f"software emulation: the host is {platform.machine()}")
     if not opens():
-        return Accelerator(TCG, "software emulation: no access to /dev/kvm")
+        return Accelerator(emulation, "software emulation: no access to /dev/kvm")
     if kernel is None:
-        return Accelerator(TCG, "not tried: there is no image yet, whose kernel could run on KVM")
+        return Accelerator(
+            emulation, "not tried: there is no image yet, whose kernel could run on KVM"
+        )
     here = os.uname()
     facts = (here.release, here.version, qemu, tools.version(qemu), sha256(kernel))
     verdict = cache / f"kvm-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
@@ -61,7 +61,7 @@ def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Acceler
         fresh.replace(verdict)
     if verdict.read_text() == "works":
         return Accelerator("kvm", "hardware acceleration: KVM ran a guest")
-    return Accelerator(TCG, "software emulation: /dev/kvm opens but runs no guest")
+    return Accelerator(emulation, "software emulation: /dev/kvm opens but runs no guest")
 
 
 def opens() -> bool:

@@ -11,11 +11,19 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+_starting = threading.Lock()
+
+
 @functools.cache
-def _loop() -> asyncio.AbstractEventLoop:
+def _started() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="harness-loop", daemon=True).start()
     return loop
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    with _starting:  # of threads that come first together, each would start one
+        return _started()
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

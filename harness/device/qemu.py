@@ -320,6 +320,8 @@ class QemuDevice(Device):
             f"keys/{identity.TOKEN_KEY}": (0o600, token.encode()),
         }
         owner = OWNERS[self.daemon_user]
+        if self._golden is None:  # it may have booted only now, and its daemon makes the folder
+            self.wait_until_succeeds(f"test -d {self.config_home}/keys", BOOT_SECONDS)
         self.on.agent.write(
             *(
                 (str(self.config_home / name), mode, owner, data)

@@ -25,6 +25,8 @@ class Architecture:
     package, `platforms` the wheel tags that its C library runs, best first.
     `machine` and `cpu` are what QEMU is told after `-machine` and `-cpu`; the disks are virtio
     block devices in the order root, state, library, the cards virtio in the order mgmt, wan.
+    `translated_mib` is QEMU's buffer for translated code, as small as it can be without slowing
+    down a router until it has joined; QEMU's own choice doubles the memory of a small guest.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Architecture:
     machine: str
     cpu: str
     kernel_arguments: str
+    translated_mib: int
 
 
 def _platforms(machine: str) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 machine="q35",
                 cpu="Nehalem",
                 kernel_arguments=f"console=ttyS0 {_COMMON_ARGUMENTS}",
+                translated_mib=40,
             ),
             Architecture(
                 name="aarch64",
@@ -74,6 +78,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 machine="virt",
                 cpu="cortex-a76",
                 kernel_arguments=f"console=ttyAMA0 {_COMMON_ARGUMENTS}",
+                translated_mib=64,
             ),
         )
     }

@@ -25,6 +25,9 @@ _Answer = TypeVar("_Answer")
 
 _ROUTER_TIMEOUT = 10.0  # seconds; for what the router itself answers
 
+# It ended after it was listed.
+_UNKNOWN = {ApplicationError.NO_SUCH_SESSION, ApplicationError.NO_SUCH_REGISTRATION}
+
 # The device's session went while it had our call: it is the device that failed, not the router.
 _GONE = {ApplicationError.CANCELED, "wamp.error.callee_lost"}
 
@@ -42,6 +45,8 @@ class Operator:
         self, url: str, secret: str, watcher: Callable[[str, Any], None] | None = None
     ) -> None:
         self._client = Client(url, "operator", secret, watcher)
+        self._authids: dict[int, str] = {}
+        self._uris: dict[int, str] = {}
         crochet.setup()
         self._client.start()
 
@@ -150,17 +155,10 @@ class Operator:
         """Ids of its live sessions, as the router has them now."""
 
         async def find(session: Any) -> list[int]:
-            found = []
-            for number in await session.call("wamp.session.list"):
-                try:
-                    details = await session.call("wamp.session.get", number)
-                except ApplicationError as error:
-                    if error.error != ApplicationError.NO_SUCH_SESSION:
-                        raise
-                else:
-                    if details["authid"] == pdid:
-                        found.append(number)
-            return sorted(found)
+            live = await session.call("wamp.session.list")
+            known = self._authids
+            await self._learn(session, live, known, "wamp.session.get", "authid")
+            return sorted(number for number in live if known.get(number) == pdid)
 
         numbers: list[int] = self._ask("listing sessions", find)
         return numbers
@@ -169,17 +167,11 @@ class Operator:
         """The registered procedures that end in its pdid."""
 
         async def find(session: Any) -> list[str]:
-            found = []
-            for number in (await session.call("wamp.registration.list"))["exact"]:
-                try:
-                    details = await session.call("wamp.registration.get", number)
-                except ApplicationError as error:
-                    if error.error != ApplicationError.NO_SUCH_REGISTRATION:
-                        raise
-                else:
-                    if details["uri"].endswith(f".{pdid}"):
-                        found.append(details["uri"])
-            return sorted(found)
+            live = (await session.call("wamp.registration.list"))["exact"]
+            known = self._uris
+            await self._learn(session, live, known, "wamp.registration.get", "uri")
+            uris = (known.get(number, "") for number in live)
+            return sorted(uri for uri in uris if uri.endswith(f".{pdid}"))
 
         uris: list[str] = self._ask("listing registrations", find)
         return uris
@@ -255,6 +247,24 @@ class Operator:
                 raise DeviceError(
                     f"{what} within {timeout:g} s", device=pdid, hint=f"its sessions: {live}"
                 )
+
+    @staticmethod
+    async def _learn(
+        session: Any, live: Collection[int], known: dict[int, str], procedure: str, field: str
+    ) -> None:
+        """Have in `known` what is live, by its id, which is nobody else's ever (WAMP, "IDs").
+
+        Of a fleet, who each session belongs to is asked once, not whenever one more has joined.
+
+        @param procedure: tells of one by its id. @param field: what is kept of the answer.
+        """
+        for number in live:
+            if number not in known:
+                try:
+                    known[number] = (await session.call(procedure, number))[field]
+                except ApplicationError as error:
+                    if error.error not in _UNKNOWN:
+                        raise
 
     def _ask(self, doing: str, question: Callable[[Any], Any]) -> Any:
         """Ask the router itself; whatever goes wrong is the infrastructure's."""

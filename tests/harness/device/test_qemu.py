@@ -240,6 +240,13 @@ class TestFork:
         assert device.succeed(f"cat {CARRIER}") == "1\n"
 
 
+def test_one_that_has_just_booted_is_given_an_identity() -> None:
+    """Its daemon, which makes the folder of keys, is not up yet."""
+    with started(config={"motd": b"no golden state has this"}) as booted:
+        booted.adopt("pd-early", "ws://10.0.3.2:9/ws", "secret")
+        assert booted.read("/etc/paradrop/keys/apitoken") == b"secret"
+
+
 def test_its_evidence_is_of_all_its_boots(device: QemuDevice) -> None:
     found = device.evidence()
     assert {"console", "QEMU", "daemon log", "wan-1", "wan-2"} <= set(found)
