@@ -1,5 +1,6 @@
 """
-Runs the benchmarks that are named, or all, each in a process of its own, and prints the table.
+Runs the benchmarks that are named, or all, each in a process of its own, and prints the table
+and what they have drawn.
 
 Exit codes: 0 all figures reached, 1 some were not or a benchmark failed, 2 wrong usage.
 """
@@ -22,6 +23,7 @@ NAMES = (
     "logging",
     "log_history",
     "fresh",
+    "boot",
     "first_fact",
     "clones",
     "suite",
@@ -43,6 +45,7 @@ def main() -> int:
         sys.stdout.write(json.dumps([dataclasses.asdict(row) for row in module.run()]) + "\n")
         return 0
     rows: list[Row] = []
+    charts: list[str] = []
     failed = False
     for name in options.names or NAMES:
         print(f"{name} …", file=sys.stderr, flush=True)
@@ -55,11 +58,15 @@ def main() -> int:
         if ended.returncode != 0:
             failed = True
             continue
-        rows += [Row(**row) for row in json.loads(ended.stdout.splitlines()[-1])]
+        *shown, last = ended.stdout.splitlines()
+        rows += [Row(**row) for row in json.loads(last)]
+        charts += shown
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
     else:
-        Console(width=110).print(table(rows))
+        if rows:
+            Console(width=110).print(table(rows))
+        print("\n".join(charts))
     return int(failed or not all(row.reached for row in rows))
 
 

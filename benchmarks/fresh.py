@@ -7,15 +7,12 @@ there.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from statistics import median
 
-from benchmarks.routers import KINDS, arch_of, bench, clone, pss
+from benchmarks.routers import KINDS, arch_of, bench, boot, clone, pss
 from benchmarks.table import Row
-from harness import bench as benches
-from harness import device as devices
 from harness.bench import Bench
 from harness.device.qemu import QemuDevice
 
@@ -24,17 +21,6 @@ CLONES = 8
 
 Start = Callable[[Bench, str], QemuDevice]
 Use = Callable[[Bench, QemuDevice], None]
-
-_numbers = itertools.count()
-
-
-def _boot(bench: Bench, kind: str) -> QemuDevice:
-    folder = bench.folder / f"cold-{next(_numbers)}"
-    device = devices.create(kind, folder, bench.timeline)
-    assert isinstance(device, QemuDevice)
-    device.config = {"ca.pem": bench.node.ca_pem, "settings.ini": benches.settings(device)}
-    device.boot()
-    return device
 
 
 def _until_joined(bench: Bench, device: QemuDevice) -> None:
@@ -81,13 +67,13 @@ def run() -> list[Row]:
             for what, start, use, least in FIGURES:
                 _measure(made, kind, start, use)  # what is done once a run
                 pairs = [
-                    (_measure(made, kind, start, use), _measure(made, kind, _boot, use))
+                    (_measure(made, kind, start, use), _measure(made, kind, boot, use))
                     for _ in range(ROUNDS)
                 ]
                 ratio = median(booted / cloned for cloned, booted in pairs)
                 ours, theirs = (median(side) for side in zip(*pairs, strict=True))
                 rows.append(Row(f"fresh {arch}: {what}", ours, theirs, "s", ratio, least, "a boot"))
-        mine, others = (_memory(made, KINDS[0], start) for start in (clone, _boot))
+        mine, others = (_memory(made, KINDS[0], start) for start in (clone, boot))
         what = f"memory of {CLONES} {arch_of(KINDS[0])} at rest"
         rows.append(Row(what, mine, others, "MB", others / mine, 3, f"{CLONES} that booted"))
     return rows

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.image import ARCHITECTURES, tools
+from harness.image import tools
 from harness.image.digest import sha256
 
 KVM = Path("/dev/kvm")
@@ -21,14 +21,10 @@ PROBE_SECONDS = 5
 
 @dataclass(frozen=True)
 class Accelerator:
-    """@param option: the value of QEMU's `-accel`. @param why: one line for people."""
+    """@param name: QEMU's word for it: `kvm` or `tcg`. @param why: one line for people."""
 
-    option: str
+    name: str
     why: str
-
-    @property
-    def name(self) -> str:
-        return self.option.partition(",")[0]
 
 
 def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Accelerator:
@@ -42,15 +38,12 @@ def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Acceler
     @param kernel: one that prints to the first serial port; without one, nothing is tried.
     @param cache: folder for the verdict.
     """
-    emulation = f"tcg,tb-size={ARCHITECTURES[machine].translated_mib}"
     if platform.machine() != machine:
-        return Accelerator(emulation, f"software emulation: the host is {platform.machine()}")
+        return Accelerator("tcg", f"software emulation: the host is {platform.machine()}")
     if not opens():
-        return Accelerator(emulation, "software emulation: no access to /dev/kvm")
+        return Accelerator("tcg", "software emulation: no access to /dev/kvm")
     if kernel is None:
-        return Accelerator(
-            emulation, "not tried: there is no image yet, whose kernel could run on KVM"
-        )
+        return Accelerator("tcg", "not tried: there is no image yet, whose kernel could run on KVM")
     here = os.uname()
     facts = (here.release, here.version, qemu, tools.version(qemu), sha256(kernel))
     verdict = cache / f"kvm-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
@@ -61,7 +54,7 @@ def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Acceler
         fresh.replace(verdict)
     if verdict.read_text() == "works":
         return Accelerator("kvm", "hardware acceleration: KVM ran a guest")
-    return Accelerator(emulation, "software emulation: /dev/kvm opens but runs no guest")
+    return Accelerator("tcg", "software emulation: /dev/kvm opens but runs no guest")
 
 
 def opens() -> bool:

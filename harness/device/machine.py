@@ -24,15 +24,15 @@ from harness.image import Image
 
 MEMORY_MIB = 256
 
+TRANSLATED_MIB = 128
+"""QEMU's buffer for translated code of a machine that boots: with less, it is emptied while the
+daemon starts, and much is translated once more."""
+
 ENDING_SECONDS = 1
 """From the moment that a QEMU which ends has closed its sockets to its end."""
 
 SAVING_SECONDS = 60
 """In which there is always news of a state that is being saved or restored."""
-
-
-RESTORED = ("-incoming", "defer")
-"""What the command line of a machine has beside, that waits for a state to `load`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def command(
     wan: str,
     memory: Memory | None = None,
     packets: str = "wan.pcap",
+    restored: bool = False,
 ) -> list[str]:
     """QEMU's command line for a router, but for its control socket.
 
@@ -65,11 +66,14 @@ def command(
     @param wan: what the cable of wan leads to: see `harness.device.wan.Port`.
     @param memory: None for RAM of its own, of which nothing stays.
     @param packets: name of the file that the packets of wan go to.
+    @param restored: it does not boot, but waits for a state to `load`.
     """
     machine = image.architecture
     cards = [address.hex(":") for address in addresses]
     words = [machine.qemu, "-machine", f"{machine.machine},memory-backend=ram"]
-    words += ["-accel", accelerator.option]
+    words += ["-accel", accelerator.name]
+    if accelerator.name == "tcg":
+        words[-1] += f",tb-size={machine.translated_mib if restored else TRANSLATED_MIB}"
     words += ["-cpu", "host" if accelerator.name == "kvm" else machine.cpu]
     ram = f"id=ram,size={MEMORY_MIB}M"
     if memory is None:
@@ -101,6 +105,8 @@ def command(
     words += ["-chardev", f"{_socket(folder / 'agent.sock')},id=agent"]
     words += ["-device", "virtio-serial-pci,addr=0x8"]
     words += ["-device", "virtserialport,chardev=agent,name=org.paradrop.agent"]
+    if restored:
+        words += ["-incoming", "defer"]
     return words
 
 
@@ -215,7 +221,7 @@ class Machine:
 
     def load(self, state: Path, *, with_ram: bool) -> None:
         """Take a state that was saved; the machine stands still afterwards. For one that was
-        started with `RESTORED`.
+        started so that it waits for one.
 
         @param with_ram: as in `save`.
         @raise InfrastructureError: it is damaged, or of another machine.

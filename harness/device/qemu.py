@@ -7,7 +7,7 @@ import itertools
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
@@ -47,7 +47,7 @@ class QemuDevice(Device):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"link", "power", "clock", "rootfs", "snapshot"}
     )
-    memory: ClassVar[int] = (machine.MEMORY_MIB + 128) << 20  # translated code, QEMU itself
+    memory: ClassVar[int] = (machine.MEMORY_MIB + machine.TRANSLATED_MIB + 32) << 20  # QEMU itself
     arch: ClassVar[str]
 
     config_home = PurePosixPath("/etc/paradrop")
@@ -99,7 +99,7 @@ class QemuDevice(Device):
         shutil.copyfile(state.console, self.folder / "console.log")
         self._golden = state
         memory = None if state.with_ram else Memory(state.ram, shared=False)
-        running = self._start_machine(memory, machine.RESTORED)
+        running = self._start_machine(memory, restored=True)
         self._watched(lambda: running.load(state.state, with_ram=state.with_ram))
         running.resume()
         self._be_itself(running)
@@ -179,7 +179,7 @@ class QemuDevice(Device):
     def _loaded(self, snapshot: Snapshot) -> Machine:
         """A machine that stands still in the state of a snapshot."""
         golden.copy_disk(snapshot.disk, self.disk)
-        running = self._start_machine(None, machine.RESTORED)
+        running = self._start_machine(None, restored=True)
         self._watched(lambda: running.load(snapshot.state, with_ram=True))
         return running
 
@@ -212,18 +212,15 @@ class QemuDevice(Device):
         """The path of its QEMU. @raise MissingToolError: there is none."""
         return tools.find(self.image.architecture.qemu, self.image.architecture.qemu_package)
 
-    def _command(self, memory: Memory | None) -> list[str]:
-        packets = f"wan-{next(self._boots)}.pcap"
-        return machine.command(
-            *(self.image, self.accelerator, self.folder, self.disk, self._addresses),
-            *(self.port.netdev, memory, packets),
-        )
-
-    def _start_machine(self, memory: Memory | None, options: Sequence[str] = ()) -> Machine:
+    def _start_machine(self, memory: Memory | None, *, restored: bool = False) -> Machine:
         self.find_qemu()
-        words = self._command(memory)
+        packets = f"wan-{next(self._boots)}.pcap"
+        words = machine.command(
+            *(self.image, self.accelerator, self.folder, self.disk, self._addresses),
+            *(self.port.netdev, memory, packets, restored),
+        )
         self._machine = starting = Machine(self.name, self.folder, self.timeline)
-        self._watched(lambda: starting.start([*words, *options]))
+        self._watched(lambda: starting.start(words))
         return starting
 
     def _power_on(self, memory: Memory | None = None) -> None:
@@ -365,7 +362,7 @@ class QemuDevice(Device):
     def facts(self) -> dict[str, str]:
         facts = {
             "QEMU": tools.version(self.image.architecture.qemu),
-            "accelerator": f"{self.accelerator.option} ({self.accelerator.why})",
+            "accelerator": f"{self.accelerator.name} ({self.accelerator.why})",
             "image": self.image.key,
             "kernel": self.image.manifest["kernel"],
             "library": self.image.manifest["library"]["sha256"],

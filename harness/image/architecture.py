@@ -1,7 +1,8 @@
 """What differs between the architectures of a router. One entry here adds an architecture.
 
 Kernel arguments: `mitigations=off nokaslr`, no tests of the ciphers and no generic drivers take
-seconds off a boot under software emulation; `panic=-1` makes a panic end the machine at once
+seconds off a boot under software emulation, `norandmaps` one more: code that is always at the same
+place is translated once for all processes. `panic=-1` makes a panic end the machine at once
 instead of hanging it.
 The CPU models are the fastest ones under emulation that run all there is to run: autobahn's
 native code ends with SIGILL on an x86_64 without SSE4, such as `qemu64`; `max` turns on pointer
@@ -14,7 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-_COMMON_ARGUMENTS = "quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on cryptomgr.notests"
+_COMMON_ARGUMENTS = (
+    "quiet panic=-1 mitigations=off nokaslr norandmaps random.trust_cpu=on cryptomgr.notests"
+)
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Architecture:
     package, `platforms` the wheel tags that its C library runs, best first.
     `machine` and `cpu` are what QEMU is told after `-machine` and `-cpu`; the disks are virtio
     block devices in the order root, state, library, the cards virtio in the order mgmt, wan.
-    `translated_mib` is QEMU's buffer for translated code, as small as it can be without slowing
-    down a router until it has joined; QEMU's own choice doubles the memory of a small guest.
+    `translated_mib` is QEMU's buffer for translated code of a machine that did not have to boot, as
+    small as it can be without slowing it down until it has joined.
     """
 
     name: str

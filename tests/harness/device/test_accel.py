@@ -48,7 +48,7 @@ class Probe:
 
 def test_a_foreign_architecture_is_emulated(tmp_path: Path) -> None:
     chosen = accel.choose("sparc", "qemu-none", Path("none"), tmp_path)
-    assert (chosen.name, chosen.option) == ("tcg", "tcg,tb-size=64")
+    assert chosen.name == "tcg"
     assert HERE in chosen.why
 
 

@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.device import qemu
-from harness.device.machine import Memory
+from harness.device import machine, qemu
 from harness.device.qemu import QemuDevice, QemuX86Device
 from harness.errors import BootError, InfrastructureError, MissingToolError
 from harness.evidence.timeline import Timeline
@@ -36,12 +36,12 @@ def with_options(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Adds to QEMU's command line; of options given twice the last one counts."""
 
     def add(*options: str) -> None:
-        command = QemuDevice._command
+        command = machine.command
 
-        def longer(device: QemuDevice, memory: Memory | None) -> list[str]:
-            return [*command(device, memory), *options]
+        def longer(*arguments: Any) -> list[str]:
+            return [*command(*arguments), *options]
 
-        monkeypatch.setattr(QemuDevice, "_command", longer)
+        monkeypatch.setattr(machine, "command", longer)
 
     return add
 
