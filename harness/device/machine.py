@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -33,6 +34,10 @@ SAVING_SECONDS = 60
 
 RESTORED = ("-incoming", "defer")
 """What the command line of a machine has beside, that waits for a state to `load`."""
+
+
+_NO_ROOM = "the disk of its RAM is full: make room, or point XDG_CACHE_HOME elsewhere"
+"""What SIGBUS means: RAM is a file, and a page of it can't be written; mmap(2)."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +164,11 @@ class Machine:
             log = self._folder / "console.log"
             printed = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
             console = "\n".join(printed) or "printed nothing"
+            status = self._child.returncode
             raise InfrastructureError(
-                f"QEMU ended by itself, status {self._child.returncode}",
+                f"QEMU ended by itself, status {status}",
                 device=self._device,
+                hint=_NO_ROOM if status == -signal.SIGBUS else "",
                 evidence=f"{self._child.tail()}\n-- console --\n{console}",
             )
 

@@ -196,5 +196,6 @@ def _holder(lock: IO[str]) -> str:
         held = re.search(rf"^\d+: FLOCK .* (\d+) \S+:{inode} ", LOCKS.read_text(), re.MULTILINE)
         if held is not None:
             words = Path("/proc", held[1], "cmdline").read_text(errors="replace").split("\0")
-            return f"another run (pid {held[1]}, {' '.join(words).strip()[:60]})"
+            short = " ".join(word.rpartition("/")[2] for word in words).strip()[:60]
+            return f"another run (pid {held[1]}, {short})"
     return "another run"

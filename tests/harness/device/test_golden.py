@@ -199,13 +199,17 @@ def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) 
     assert len({tuple(facts) for facts in found}) == 6
 
 
-def test_a_disk_is_copied_with_its_holes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same disk", "memory"])
+def test_a_disk_is_copied_with_its_holes(tmp_path: Path, elsewhere: bool) -> None:
     source = tmp_path / "source"
     with source.open("wb") as file:
         file.truncate(64 << 20)
-        file.seek(8 << 20)
-        file.write(b"data" * 5000)
-    golden.copy_disk(source, tmp_path / "target")
-    assert (tmp_path / "target").read_bytes() == source.read_bytes()
-    assert (tmp_path / "target").stat().st_blocks * 512 < 1 << 20
-    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
+        for place in (8 << 20, 9 << 20):
+            file.seek(place)
+            file.write(b"data" * 5000)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if elsewhere else tmp_path) as folder:
+        target = Path(folder) / "target"
+        golden.copy_disk(source, target)
+        assert target.read_bytes() == source.read_bytes()
+        assert target.stat().st_blocks * 512 < 1 << 20
+        assert target.stat().st_mode & 0o777 == 0o600
