@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,9 +18,10 @@ from emulated import OWN, own_cache, started
 from harness.device import accel, golden, machine
 from harness.device.accel import Accelerator
 from harness.device.golden import Golden
+from harness.device.machine import Machine
 from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
 from harness.device.qmp import Monitor, RefusedError
-from harness.errors import ImageError
+from harness.errors import ImageError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import cache, tools
 
@@ -162,6 +165,32 @@ def test_what_fails_half_way_leaves_nothing(making: Making) -> None:
         golden.find("x86_64", ["a"], fails, making.said.append)
     making.find("a")
     assert making.made == 1
+
+
+def test_a_machine_that_dies_while_it_is_saved_leaves_no_golden_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*own_cache(tmp_path).popitem())
+    monkeypatch.setattr(golden, "_verified", {})
+    save = Machine.save
+
+    def dies(machine: Machine, target: Path, *, with_ram: bool) -> None:
+        threading.Timer(0.01, os.kill, [machine.pid, signal.SIGKILL]).start()
+        os.kill(machine.pid, signal.SIGSTOP)  # so that it is in the middle of it
+        save(machine, target, with_ram=with_ram)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Machine, "save", dies)
+        with (
+            pytest.raises(InfrastructureError, match="QEMU ended by itself, status -9"),
+            cloned(QemuX86Device, "one"),
+        ):
+            raise AssertionError
+    assert not [
+        path for path in cache.folder().iterdir() if "golden" in path.name and path.is_dir()
+    ]
+    with cloned(QemuX86Device, "two") as two:
+        assert two.succeed("echo on") == "on\n"
 
 
 def test_a_disk_without_room_is_said_before_anything_is_booted(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from emulated import own_cache
 
-LIMIT = 60.0
+LIMIT = 240.0
 HIL = Path(sys.executable).with_name("hil")
 UP: list[str | Path] = [HIL, "up", "qemu-x86_64", "--json"]
 PREPARE: list[str | Path] = [
