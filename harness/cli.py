@@ -232,7 +232,7 @@ def _build(arch: str, *, rebuild: bool = False) -> image.Image:
 
 
 def _say(step: str) -> None:
-    console.print(escape(step), style="dim")
+    console.print(escape(step), style="dim", soft_wrap=True)
 
 
 @contextmanager

@@ -40,11 +40,13 @@ class Snapshot:
 
     @param state: file of the machine's state. @param disk: file of its disk.
     @param plugged: whether the cable of wan was in.
+    @param digest: of `state`, as hexadecimal sha256.
     """
 
     state: Path
     disk: Path
     plugged: bool
+    digest: str
 
 
 class Device(ABC):

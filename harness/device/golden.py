@@ -8,6 +8,7 @@ whole or not there (`harness.image.cache`).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -130,4 +131,14 @@ def copy_disk(source: Path, target: Path) -> None:
                 break
             end = os.lseek(old.fileno(), begin, os.SEEK_HOLE)
             while begin < end:
-                begin += os.copy_file_range(old.fileno(), new.fileno(), end - begin, begin, begin)
+                begin += _copy(old.fileno(), new.fileno(), begin, end - begin)
+
+
+def _copy(source: int, target: int, begin: int, count: int) -> int:
+    try:
+        return os.copy_file_range(source, target, count, begin, begin)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EOPNOTSUPP):  # file systems of two kinds
+            raise
+    os.lseek(target, begin, os.SEEK_SET)
+    return os.sendfile(target, source, begin, count)

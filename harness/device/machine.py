@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from harness.child import Child
 from harness.device.accel import Accelerator
 from harness.device.agent import Agent
 from harness.device.console import Console
-from harness.device.qmp import Monitor
+from harness.device.qmp import Monitor, RefusedError
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import Image
@@ -33,6 +34,9 @@ ENDING_SECONDS = 1
 
 SAVING_SECONDS = 60
 """In which there is always news of a state that is being saved or restored."""
+
+_NO_ROOM = "the disk of its RAM is full: make room, or point XDG_CACHE_HOME elsewhere"
+"""What SIGBUS means: RAM is a file, and a page of it can't be written; mmap(2)."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +169,11 @@ class Machine:
             log = self._folder / "console.log"
             printed = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
             console = "\n".join(printed) or "printed nothing"
+            status = self._child.returncode
             raise InfrastructureError(
-                f"QEMU ended by itself, status {self._child.returncode}",
+                f"QEMU ended by itself, status {status}",
                 device=self._device,
+                hint=_NO_ROOM if status == -signal.SIGBUS else "",
                 evidence=f"{self._child.tail()}\n-- console --\n{console}",
             )
 
@@ -178,9 +184,19 @@ class Machine:
                 self._child.wait(ENDING_SECONDS)
         self.check()
 
+    def _tell(self, command: str, arguments: dict[str, Any]) -> Any:
+        """Run a QMP command; of a QEMU that has ended it is said that it has."""
+        try:
+            return self.monitor.execute(command, arguments)
+        except RefusedError:
+            raise
+        except InfrastructureError:
+            self.autopsy()
+            raise
+
     def set_link(self, name: str, up: bool) -> None:
         """Plug a network cable in, or pull it."""
-        self.monitor.execute("set_link", {"name": name, "up": up})
+        self._tell("set_link", {"name": name, "up": up})
 
     def save(self, target: Path, *, with_ram: bool) -> None:
         """Write the machine's state into a file; it stands still afterwards, its disk is whole.
@@ -197,9 +213,9 @@ class Machine:
             listener.listen(1)
             listener.settimeout(SAVING_SECONDS)
             self._ignore_shared(not with_ram)
-            self.monitor.execute("stop", {})  # nothing is written while it is read
-            self.monitor.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40})
-            self.monitor.execute("migrate", {"uri": f"unix:{path}"})
+            self._tell("stop", {})  # nothing is written while it is read
+            self._tell("migrate-set-parameters", {"max-bandwidth": 1 << 40})
+            self._tell("migrate", {"uri": f"unix:{path}"})
             try:
                 link, _ = listener.accept()
                 link.settimeout(SAVING_SECONDS)
@@ -217,7 +233,7 @@ class Machine:
 
     def resume(self) -> None:
         """Go on after a `save` or a `load`."""
-        self.monitor.execute("cont", {})
+        self._tell("cont", {})
 
     def load(self, state: Path, *, with_ram: bool) -> None:
         """Take a state that was saved; the machine stands still afterwards. For one that was
@@ -228,7 +244,7 @@ class Machine:
         """
         self._ignore_shared(not with_ram)
         uri = f"exec:cat {shlex.quote(str(state))}"
-        self.monitor.execute("migrate-incoming", {"uri": uri})
+        self._tell("migrate-incoming", {"uri": uri})
         self._wait_for("query-status", {"paused"}, {"internal-error", "io-error"})
 
     def _ignore_shared(self, ignored: bool) -> None:
@@ -236,16 +252,12 @@ class Machine:
             return
         self._shared_ignored = ignored
         capability = {"capability": "x-ignore-shared", "state": ignored}
-        self.monitor.execute("migrate-set-capabilities", {"capabilities": [capability]})
+        self._tell("migrate-set-capabilities", {"capabilities": [capability]})
 
     def _wait_for(self, query: str, good: set[str], bad: set[str]) -> None:
         deadline = time.monotonic() + SAVING_SECONDS
         while True:
-            try:
-                answer = self.monitor.execute(query, {})
-            except InfrastructureError:
-                self.autopsy()
-                raise
+            answer = self._tell(query, {})
             status = answer.get("status")
             if status in good:
                 return

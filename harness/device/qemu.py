@@ -25,6 +25,7 @@ from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
 from harness.image import OWNERS, StateFile, cache, tools
+from harness.image.digest import sha256
 from paradrop.base import identity
 
 BOOT_SECONDS = 120
@@ -126,20 +127,25 @@ class QemuDevice(Device):
     def snapshot(self) -> Snapshot:
         folder = self.folder / f"snapshot-{next(self._snapshots)}"
         folder.mkdir(mode=0o700)
-        taken = Snapshot(folder / "state", folder / "disk", self._plugged)
+        state, disk = folder / "state", folder / "disk"
         running = self.on
-        running.save(taken.state, with_ram=True)
+        running.save(state, with_ram=True)
         try:
-            golden.copy_disk(self.disk, taken.disk)
+            golden.copy_disk(self.disk, disk)
         except OSError as error:
-            why = f"the disk can't be copied to {taken.disk}: {error}"
+            why = f"the disk can't be copied to {disk}: {error}"
             raise InfrastructureError(why, device=self.name) from error
         finally:
             running.resume()
         self.timeline.record(self.name, "snapshot", name=folder.name)
-        return taken
+        return Snapshot(state, disk, self._plugged, sha256(state))
 
     def restore(self, snapshot: Snapshot) -> None:
+        if not snapshot.state.exists() or sha256(snapshot.state) != snapshot.digest:
+            raise InfrastructureError(
+                f"{snapshot.state.parent.name} is damaged: {snapshot.state} has changed or is gone",
+                device=self.name,
+            )
         self._power_off()
         self.disk.unlink()
         running = self._loaded(snapshot)

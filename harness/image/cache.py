@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,10 @@ from harness.image.digest import sha256
 
 MANIFEST = "manifest.json"
 LOCKS = Path("/proc/locks")
+
+QUIET_SECONDS = 1
+"""How long an entry is waited for without a word: to check one takes less."""
+
 Progress = Callable[[str], None]
 Manifest = dict[str, Any]
 
@@ -80,9 +85,7 @@ def held(target: Path) -> Iterator[bool]:
     lock = lock_of(target)
     since = None if lock.exists() or not target.exists() else used(target)
     with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(file):
             yield False
             return
         if since is not None:
@@ -181,12 +184,22 @@ def _read(target: Path) -> Manifest:
 @contextlib.contextmanager
 def _locked(path: Path, progress: Progress, name: str) -> Iterator[None]:
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"{name} is being built or checked by {_holder(file)}: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
+        quiet = time.monotonic() + QUIET_SECONDS
+        while not _taken(file):
+            if time.monotonic() > quiet:
+                progress(f"{name} is being built or checked by {_holder(file)}: waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+                break
+            time.sleep(0.05)
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(lock: IO[str]) -> str:
@@ -196,5 +209,6 @@ def _holder(lock: IO[str]) -> str:
         held = re.search(rf"^\d+: FLOCK .* (\d+) \S+:{inode} ", LOCKS.read_text(), re.MULTILINE)
         if held is not None:
             words = Path("/proc", held[1], "cmdline").read_text(errors="replace").split("\0")
-            return f"another run (pid {held[1]}, {' '.join(words).strip()[:60]})"
+            short = " ".join(word.rpartition("/")[2] for word in words).strip()[:60]
+            return f"another run (pid {held[1]}, {short})"
     return "another run"

@@ -147,7 +147,7 @@ class Collector:
         self._folder: Path = config.getoption("--report")
         self._folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._folder / "evidence", ignore_errors=True)  # of an earlier run
-        self._started = time.time()
+        self._started, self._began = time.time(), time.monotonic()
         self._tests: list[TestResult] = []
         self._facts: dict[str, dict[str, str]] = {}
         self._problem = ""
@@ -181,7 +181,7 @@ class Collector:
         )
         self.result = RunResult(
             started=self._started,
-            finished=time.time(),
+            finished=self._started + time.monotonic() - self._began,
             command=" ".join(["pytest", *self._config.invocation_params.args]),
             verdict=run_verdict(devices, self._tests, self._problem),
             devices=devices,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,9 +18,10 @@ from emulated import OWN, own_cache, started
 from harness.device import accel, golden, machine
 from harness.device.accel import Accelerator
 from harness.device.golden import Golden
+from harness.device.machine import Machine
 from harness.device.qemu import QemuArmDevice, QemuDevice, QemuX86Device
 from harness.device.qmp import Monitor, RefusedError
-from harness.errors import ImageError
+from harness.errors import ImageError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import cache, tools
 
@@ -164,6 +167,32 @@ def test_what_fails_half_way_leaves_nothing(making: Making) -> None:
     assert making.made == 1
 
 
+def test_a_machine_that_dies_while_it_is_saved_leaves_no_golden_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*own_cache(tmp_path).popitem())
+    monkeypatch.setattr(golden, "_verified", {})
+    save = Machine.save
+
+    def dies(machine: Machine, target: Path, *, with_ram: bool) -> None:
+        threading.Timer(0.01, os.kill, [machine.pid, signal.SIGKILL]).start()
+        os.kill(machine.pid, signal.SIGSTOP)  # so that it is in the middle of it
+        save(machine, target, with_ram=with_ram)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Machine, "save", dies)
+        with (
+            pytest.raises(InfrastructureError, match="QEMU ended by itself, status -9"),
+            cloned(QemuX86Device, "one"),
+        ):
+            raise AssertionError
+    assert not [
+        path for path in cache.folder().iterdir() if "golden" in path.name and path.is_dir()
+    ]
+    with cloned(QemuX86Device, "two") as two:
+        assert two.succeed("echo on") == "on\n"
+
+
 def test_a_disk_without_room_is_said_before_anything_is_booted(
     making: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,13 +228,17 @@ def test_another_qemu_has_another_golden_state(monkeypatch: pytest.MonkeyPatch) 
     assert len({tuple(facts) for facts in found}) == 6
 
 
-def test_a_disk_is_copied_with_its_holes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same disk", "memory"])
+def test_a_disk_is_copied_with_its_holes(tmp_path: Path, elsewhere: bool) -> None:
     source = tmp_path / "source"
     with source.open("wb") as file:
         file.truncate(64 << 20)
-        file.seek(8 << 20)
-        file.write(b"data" * 5000)
-    golden.copy_disk(source, tmp_path / "target")
-    assert (tmp_path / "target").read_bytes() == source.read_bytes()
-    assert (tmp_path / "target").stat().st_blocks * 512 < 1 << 20
-    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
+        for place in (8 << 20, 9 << 20):
+            file.seek(place)
+            file.write(b"data" * 5000)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if elsewhere else tmp_path) as folder:
+        target = Path(folder) / "target"
+        golden.copy_disk(source, target)
+        assert target.read_bytes() == source.read_bytes()
+        assert target.stat().st_blocks * 512 < 1 << 20
+        assert target.stat().st_mode & 0o777 == 0o600

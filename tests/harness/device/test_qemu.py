@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from emulated import OWN, started
@@ -116,6 +117,26 @@ def test_a_full_disk_does_not_cost_the_machine_that_is_to_be_saved(device: QemuD
     assert device.succeed("echo on") == "on\n"
 
 
+@pytest.mark.parametrize("moment", ["stop", "migrate", "query-migrate"])
+def test_a_qemu_that_is_killed_while_its_state_is_saved_is_said_to_be(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(name="killed") as victim:
+        machine = victim.on
+        execute = machine.monitor.execute
+
+        def killed(command: str, arguments: dict[str, Any]) -> Any:
+            if command == moment:
+                os.kill(machine.pid, signal.SIGKILL)
+            return execute(command, arguments)
+
+        monkeypatch.setattr(machine.monitor, "execute", killed)
+        began = time.monotonic()
+        with pytest.raises(InfrastructureError, match="QEMU ended by itself, status -9"):
+            victim.snapshot()
+        assert time.monotonic() - began < LIMIT
+
+
 def test_the_console_works_without_network(device: QemuDevice) -> None:
     device.console.send("\necho typed-$((6 * 7))\n")
     device.console.wait_for("typed-42", LIMIT)
@@ -179,14 +200,32 @@ class TestSnapshot:
         device.restore(snapshot)
         assert device.succeed("cat /run/kept") == "before\n"
 
-    def test_one_that_is_damaged_is_the_infrastructures(self, device: QemuDevice) -> None:
-        whole, damaged = device.snapshot(), device.snapshot()
-        data = damaged.state.read_bytes()
-        damaged.state.write_bytes(data[: len(data) // 2])
-        with pytest.raises(InfrastructureError):
-            device.restore(damaged)
-        device.restore(whole)
-        assert device.succeed("echo on") == "on\n"
+    @pytest.mark.parametrize("damage", ["cut", "flipped bit", "gone"])
+    def test_one_that_is_damaged_is_refused_and_the_machine_goes_on(
+        self, device: QemuDevice, damage: str
+    ) -> None:
+        snapshot = device.snapshot()
+        data = bytearray(snapshot.state.read_bytes())
+        data[len(data) // 2] ^= damage == "flipped bit"
+        snapshot.state.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
+        if damage == "gone":
+            snapshot.state.unlink()
+        device.succeed("echo on > /run/kept")
+        with pytest.raises(InfrastructureError, match=r"snapshot-\d+ is damaged"):
+            device.restore(snapshot)
+        assert device.succeed("cat /run/kept") == "on\n"
+
+    def test_after_the_clock_of_this_computer_was_set_back_it_has_that_one(
+        self, device: QemuDevice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        snapshot = device.snapshot()
+        now = time.time
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda: now() - 86400)
+            device.restore(snapshot)
+            assert abs(device.clock.now() - time.time()) < 5
+        device.restore(snapshot)
+        assert abs(device.clock.now() - time.time()) < 5
 
     def test_a_disk_that_is_full_does_not_cost_the_machine(
         self, device: QemuDevice, monkeypatch: pytest.MonkeyPatch

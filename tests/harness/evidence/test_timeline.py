@@ -40,6 +40,17 @@ def test_an_event_is_in_the_file_when_record_returns(timeline: Timeline) -> None
     assert len(timeline.path.read_text().splitlines()) == 1
 
 
+def test_a_clock_that_is_set_back_changes_nothing_of_its_order(
+    timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = timeline.record("a", "before")
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 86400)
+    second = timeline.record("a", "after")
+    assert first < second
+    assert [event["event"] for event in timeline.events(first)] == ["after"]
+
+
 def test_events_are_chosen_by_time_and_by_what_they_are(timeline: Timeline) -> None:
     first = timeline.record("node", "start")
     timeline.record("node", "ready")

@@ -50,7 +50,7 @@ def there(home: Path) -> set[str]:
     return {path.name for path in home.iterdir() if path.suffix != ".lock"}
 
 
-def removed(**limits: int | bool) -> list[str]:
+def removed(**limits: float) -> list[str]:
     found: list[Removed] = []
     pruned = prune(say=found.append, **limits)  # type: ignore[arg-type]
     assert pruned.removed == found
@@ -69,6 +69,15 @@ def test_entries_of_all_sorts_go_when_they_are_old_and_only_those(home: Path) ->
     assert there(home) == {sort[:-1] + "0" for sort in SORTS} | {"notes", "notes-2024"}
     assert sorted(home.glob(".*.lock")) == locks  # another run may wait for one of them
     assert removed(days=30) == []
+
+
+def test_what_was_used_before_the_clock_was_set_back_counts_as_just_used(home: Path) -> None:
+    aged(GOLDEN, -400)
+    aged(IMAGE, 1)
+    assert removed(days=0.5) == [IMAGE]
+    aged(IMAGE, 1)
+    assert removed(size=MIB * 3 // 2) == [IMAGE]
+    assert there(home) == {GOLDEN}
 
 
 def test_beyond_a_size_the_least_recently_used_go_and_links_count_once(home: Path) -> None:

@@ -113,3 +113,19 @@ def test_what_takes_time_is_said_while_output_is_captured(
     assert status == 0, output
     assert "x86_64: booting once" in output.splitlines()
     assert "captured" not in output
+
+
+def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began(
+    suites: Callable[..., Any],
+) -> None:
+    made = suites(
+        test_any="""
+            import time
+            now = time.time
+            def test_any(device_kind):
+                time.time = lambda: now() - 86400
+        """
+    )
+    status, output = made.run()
+    assert status == 0, output
+    assert 0 < made.result["finished"] - made.result["started"] < LIMIT
