@@ -120,7 +120,8 @@ class QemuDevice(Device):
         if self.port is not wan.ALONE:
             renumber = f"ip address flush dev eth1; ip address add {self.port.address}/24 dev eth1"
             self.succeed(renumber)
-        self.succeed("/etc/init.d/dropbear restart </dev/null >/dev/null 2>&1 &")
+        action = "restart" if self._golden is None else "start"  # it is stopped in a golden state
+        self.succeed(f"/etc/init.d/dropbear {action} </dev/null >/dev/null 2>&1 &")
 
     # -- snapshots
 
