@@ -22,7 +22,7 @@ ROUNDS = 5
 FILE = f"{CONFIGURATION_HOME}/ca.pem"
 OWNER = "paradrop"
 REST = 2.0
-"""Seconds that a router in the warm pool has for itself: less than a test lasts that uses another.
+"""Seconds that a router in the warm pool has for itself, about what a short test takes on another.
 It starts its SSH meanwhile, in the background."""
 
 AGAINST = "labgrid: QEMUDriver, SSHDriver"
