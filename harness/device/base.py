@@ -286,9 +286,13 @@ class Device(ABC):
         self.wait_until_succeeds(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")
 
     def forget(self) -> None:
-        """Take its identity and its keys away from under the running daemon."""
+        """Take its identity and its keys away from under the running daemon.
+
+        It has noticed when this returns: what it then writes can't replace a new identity.
+        """
         self.erase_identity()
         self.reload()
+        self.wait_until_succeeds(f"test -s {self.config_home}/config")
 
     def erase_identity(self) -> None:
         """Take its identity and its keys from its disk."""

@@ -177,8 +177,10 @@ class QemuDevice(Device):
         fork._set_link(False)  # until it is another: two with one identity would not do
         running.resume()
         fork._be_itself(running)
-        fork.erase_identity()
-        fork.run(f"kill -HUP $(cat {self.runtime_home}/paradropd.pid)")  # if it runs
+        if fork.run(f"kill -0 $(cat {self.runtime_home}/paradropd.pid)").status == 0:
+            fork.forget()
+        else:
+            fork.erase_identity()
         fork._set_link(origin.plugged)
         self.timeline.record(fork.name, "forked", origin=self.name)
         return fork
@@ -324,8 +326,8 @@ class QemuDevice(Device):
             f"keys/{identity.TOKEN_KEY}": (0o600, token.encode()),
         }
         owner = OWNERS[self.daemon_user]
-        if self._golden is None:  # it may have booted only now, and its daemon makes the folder
-            self.wait_until_succeeds(f"test -d {self.config_home}/keys", BOOT_SECONDS)
+        if self._golden is None:  # it may have booted only now, and its daemon writes them first
+            self.wait_until_succeeds(f"test -s {self.config_home}/config", BOOT_SECONDS)
         self.on.agent.write(
             *(
                 (str(self.config_home / name), mode, owner, data)
