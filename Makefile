@@ -1,6 +1,6 @@
 # `make qualify`: build the images, run every suite on every architecture, write the report.
 # `make test`: lint, types, fast tests, a short look at both emulated routers.
-# `make bench`: what is promised of the speed, both sides measured; 20 minutes.
+# `make bench`: what is promised of the speed, both sides measured; some 45 minutes.
 # `make nightly`: the property tests, thoroughly.
 
 PYTHON ?= python3.11
