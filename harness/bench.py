@@ -46,6 +46,10 @@ def settings(device: Device | type[Device]) -> bytes:
     return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()
 
 
+def _procedures(pdid: str) -> list[str]:
+    return [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
+
+
 def _start(device: Device) -> Device:
     try:
         device.start()
@@ -149,11 +153,21 @@ class Bench:
         return self.node.url(host, port, tls)
 
     def provision(self, device: Device) -> Identity:
-        """Enrol a new identity and give it to the device; returns when it has joined."""
+        """Enrol a new identity and give it to the device; returns when it has joined.
+
+        The router's word for that comes before the device knows: so it is waited for until all
+        is registered, and one call was answered (its invocation follows the router's answers).
+        """
         pdid = f"pd-{secrets.token_hex(4)}"
         identity = Identity(pdid, self.node.enroll(pdid))
         device.adopt(pdid, self.router_url(device), identity.token)
         self.operator.wait_joined(pdid, JOIN_SECONDS)
+        deadline = time.monotonic() + JOIN_SECONDS
+        while (offered := sorted(self.operator.registrations(pdid))) != _procedures(pdid):
+            if time.monotonic() > deadline:
+                raise DeviceError(f"{pdid} has registered {offered}, not {_procedures(pdid)}")
+            time.sleep(0.05)
+        self.operator.status(pdid)
         return identity
 
     def assert_healthy(self, pdid: str) -> None:
@@ -170,7 +184,7 @@ class Bench:
                 )
             time.sleep(0.2)
             status = self.operator.status(pdid)
-        wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
+        wanted = _procedures(pdid)
         registered = sorted(self.operator.registrations(pdid))
         if registered != wanted:
             raise DeviceError(f"{pdid} has registered {registered}, not {wanted}")
