@@ -9,10 +9,12 @@ and the daemon's own log, all in seconds of the guest's uptime.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -56,8 +58,7 @@ def stages(bench: Bench, kind: str) -> list[Stage]:
     began = time.monotonic()
     device = boot(bench, kind)
     try:
-        log = device.config_home / "logs" / "log"
-        device.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}")
+        device.wait_blank()
         bench.provision(device)
         joined = time.monotonic() - began
         told = json.loads(device.python(_ASK))
@@ -67,15 +68,14 @@ def stages(bench: Bench, kind: str) -> list[Stage]:
         marks.append(("daemon: its identity, TLS, the session", joined))
     finally:
         bench.drop(device)
-    begins = [0.0, *(end for _, end in marks)]
-    return [Stage(what, begin, end) for (what, end), begin in zip(marks, begins, strict=False)]
+    times = itertools.pairwise([0.0, *(end for _, end in marks)])
+    return [Stage(what, *time) for (what, _), time in zip(marks, times, strict=True)]
 
 
-def _marks(device: QemuDevice, told: dict[str, object]) -> list[tuple[str, float]]:
+def _marks(device: QemuDevice, told: dict[str, Any]) -> list[tuple[str, float]]:
     """What ended when, in seconds of uptime."""
     console = (device.folder / "console.log").read_text(errors="replace")
-    kernel, events = str(told["kernel"]), told["events"]
-    assert isinstance(events, dict)
+    kernel, events = told["kernel"], told["events"]
 
     def found(pattern: str, text: str) -> float:
         match = re.search(pattern, text)
@@ -87,8 +87,8 @@ def _marks(device: QemuDevice, told: dict[str, object]) -> list[tuple[str, float
         ("initramfs: drivers of disks, the root", found(r"kernel \S+ \(([\d.]+) s\)", console)),
         ("drivers of cards, packet filter, network", found(r"network up.*\(([\d.]+) s\)", console)),
         ("SSH", found(r"router ready \(([\d.]+) s\)", console)),
-        ("console, agent, supervisor", float(str(told["daemon"]))),
-        ("daemon: Python and its imports", float(events["daemon.started"])),
+        ("console, agent, supervisor", told["daemon"]),
+        ("daemon: Python and its imports", events["daemon.started"]),
     ]
 
 

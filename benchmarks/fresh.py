@@ -51,8 +51,7 @@ def _memory(bench: Bench, kind: str, start: Start) -> float:
         for _ in range(CLONES):
             running.append(start(bench, kind))
         for device in running:
-            log = device.config_home / "logs" / "log"
-            device.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}")
+            device.wait_blank()
         return sum(pss(device.on.pid) for device in running)
     finally:
         for device in running:

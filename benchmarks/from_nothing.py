@@ -27,7 +27,7 @@ LIMIT = 60.0
 
 def _run(kind: str, cache: Path, environment: Mapping[str, str]) -> float:
     """Seconds of a process that makes a golden state, with an empty cache of images."""
-    (cache / "pip").parent.mkdir()
+    cache.mkdir()
     (cache / "pip").symlink_to(_pip_cache(), target_is_directory=True)
     began = time.monotonic()
     subprocess.run(

@@ -6,7 +6,6 @@ to that by each power off (QEMU's `snapshot=on`), which costs nothing.
 
 from __future__ import annotations
 
-import secrets
 import shlex
 import time
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from labgrid import Environment
 from labgrid.util.helper import get_free_port
 
 from harness import image
-from harness.bench import Bench, settings
-from harness.device import create, machine, ssh, wan
+from harness.bench import Bench
+from harness.device import machine, wan
 from harness.device.qemu import BOOT_SECONDS, QemuDevice
-from harness.image import StateFile, tools
+from harness.image import tools
 
 OWN = ("-machine", "-cpu", "-m", "-kernel", "-append", "-serial", "-display")
 """Options of QEMU for which QEMUDriver has its own words, each with a value."""
@@ -66,14 +65,12 @@ class LabgridRouter:
 @contextmanager
 def labgrid_router(bench: Bench, kind: str) -> Iterator[LabgridRouter]:
     """A router of a kind, ready to be powered on; it ends with the block."""
-    folder = bench.folder / f"labgrid-{kind}"
-    device = create(kind, folder, bench.timeline)  # for what it knows of image and accelerator
+    device = bench.new(kind)  # is never started: for what it knows and would write
     assert isinstance(device, QemuDevice)
-    key = ssh.ClientKey.generate()
-    disk = image.state_disk(folder / "state.ext4", _files(bench, device, key))
+    image.state_disk(device.disk, device.files())
     port = get_free_port()
-    config = folder / "labgrid.yaml"
-    config.write_text(yaml.safe_dump(_config(device, disk, key, port)))
+    config = device.folder / "labgrid.yaml"
+    config.write_text(yaml.safe_dump(_config(device, port)))
     router = LabgridRouter(config, port)
     try:
         yield router
@@ -81,27 +78,12 @@ def labgrid_router(bench: Bench, kind: str) -> Iterator[LabgridRouter]:
         router.close()
 
 
-def _files(bench: Bench, device: QemuDevice, key: ssh.ClientKey) -> dict[str, StateFile]:
-    private, _ = image.host_key()
-    files = {
-        image.HOST_KEY: StateFile(private, 0o600),
-        image.AUTHORIZED_KEYS: StateFile(f"{key.public}\n".encode(), 0o600),
-        "/etc/machine-id": StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
-        "/etc/hostname": StateFile(b"router\n"),
-        "/etc/wan_address": StateFile(f"{wan.ALONE.address}\n".encode()),
-    }
-    for name, data in (("ca.pem", bench.node.ca_pem), ("settings.ini", settings(device))):
-        path = f"{image.CONFIGURATION_HOME}/{name}"
-        files[path] = StateFile(data, 0o600, device.daemon_user)
-    return files
-
-
-def _config(device: QemuDevice, disk: Path, key: ssh.ClientKey, port: int) -> dict[str, Any]:
+def _config(device: QemuDevice, port: int) -> dict[str, Any]:
     """An environment of labgrid, as its file says it."""
-    folder, architecture = device.folder, device.image.architecture
+    folder, disk, architecture = device.folder, device.disk, device.image.architecture
     keyfile = folder / "key"
     keyfile.touch(mode=0o600)
-    keyfile.write_bytes(key.private)
+    keyfile.write_bytes(device.key.private)
     addresses = [bytes((0x52, 0x54, 0, number, 0, 1)) for number in (2, 3)]
     program, *words = machine.command(
         *(device.image, device.accelerator, folder, disk, addresses), wan.ALONE.netdev

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,13 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import bench as benches
-from harness import device as devices
 from harness.bench import Bench
 from harness.device.qemu import QemuDevice
 
 KINDS = ("qemu-x86_64", "qemu-aarch64")
-
-_numbers = itertools.count(1)
 
 
 def arch_of(kind: str) -> str:
@@ -33,9 +29,8 @@ def clone(bench: Bench, kind: str) -> QemuDevice:
 
 def boot(bench: Bench, kind: str) -> QemuDevice:
     """A router as fresh as a clone, the long way; whoever asks for it has to drop it."""
-    device = devices.create(kind, bench.folder / f"cold-{next(_numbers)}", bench.timeline)
+    device = bench.new(kind)
     assert isinstance(device, QemuDevice)
-    device.config = {"ca.pem": bench.node.ca_pem, "settings.ini": benches.settings(device)}
     device.boot()
     return device
 

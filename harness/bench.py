@@ -46,10 +46,6 @@ def settings(device: Device | type[Device]) -> bytes:
     return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()
 
 
-def _procedures(pdid: str) -> list[str]:
-    return [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
-
-
 def _start(device: Device) -> Device:
     try:
         device.start()
@@ -87,7 +83,7 @@ class Bench:
         self.measurements: list[Measurement] = []
         self._numbers = itertools.count(1)
         self._devices: list[Device] = []
-        self._pool = Pool(lambda kind: _start(self._new(kind)))
+        self._pool = Pool(lambda kind: _start(self.new(kind)))
         self._wan = Wan(folder / "wan", self.timeline)
 
     @functools.cached_property
@@ -107,7 +103,7 @@ class Bench:
         @raise InfrastructureError: there is no memory for one, and none comes free.
         """
         spare = self._pool.take(kind)
-        device = spare if spare is not None else self._new(kind)
+        device = spare if spare is not None else self.new(kind)
         self._devices.append(device)
         if spare is None:
             self._start(device)
@@ -118,7 +114,7 @@ class Bench:
         made: list[Device] = []
         try:
             for _ in range(count):
-                made.append(self._new(kind))
+                made.append(self.new(kind))
                 self._devices.append(made[-1])
                 made[-1].share(self._wan)
                 self._start(made[-1])
@@ -140,7 +136,8 @@ class Bench:
         """Wait until the device that is started in the background, if any, is ready."""
         self._pool.wait(kind)
 
-    def _new(self, kind: str) -> Device:
+    def new(self, kind: str) -> Device:
+        """A device that has not been started; whoever starts it gives it to `drop` in the end."""
         folder = self.folder / f"{kind}-{next(self._numbers)}"
         device = devices.create(kind, folder, self.timeline)
         device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings(device)}
@@ -155,19 +152,14 @@ class Bench:
     def provision(self, device: Device) -> Identity:
         """Enrol a new identity and give it to the device; returns when it has joined.
 
-        The router's word for that comes before the device knows: so it is waited for until all
-        is registered, and one call was answered (its invocation follows the router's answers).
+        The router's word for that comes before the device knows. `status` is what it offers last:
+        a device that answers it is ready.
         """
         pdid = f"pd-{secrets.token_hex(4)}"
         identity = Identity(pdid, self.node.enroll(pdid))
         device.adopt(pdid, self.router_url(device), identity.token)
         self.operator.wait_joined(pdid, JOIN_SECONDS)
-        deadline = time.monotonic() + JOIN_SECONDS
-        while (offered := sorted(self.operator.registrations(pdid))) != _procedures(pdid):
-            if time.monotonic() > deadline:
-                raise DeviceError(f"{pdid} has registered {offered}, not {_procedures(pdid)}")
-            time.sleep(0.05)
-        self.operator.status(pdid)
+        self.operator.status(pdid, JOIN_SECONDS)
         return identity
 
     def assert_healthy(self, pdid: str) -> None:
@@ -184,7 +176,7 @@ class Bench:
                 )
             time.sleep(0.2)
             status = self.operator.status(pdid)
-        wanted = _procedures(pdid)
+        wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
         registered = sorted(self.operator.registrations(pdid))
         if registered != wanted:
             raise DeviceError(f"{pdid} has registered {registered}, not {wanted}")
@@ -209,8 +201,7 @@ class Bench:
 
     def _everyone(self) -> Iterator[Device]:
         for device in self._devices:
-            yield device
-            yield from device.forks
+            yield from device.family()
 
     def check(self) -> None:
         """@raise HarnessError: a device or crossbar died without being asked to."""

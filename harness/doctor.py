@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness import image
@@ -61,7 +62,10 @@ def examine(kinds: Sequence[str]) -> list[Finding]:
 
 
 class _Emulated:
-    """What belongs to an architecture."""
+    """What belongs to an architecture.
+
+    @ivar image: known after `findings`. @ivar room: bytes of disk still to be taken; likewise.
+    """
 
     def __init__(self, kind: type[Device]) -> None:
         self._kind = kind
@@ -70,7 +74,6 @@ class _Emulated:
         self.room = 0
 
     def findings(self) -> list[Finding]:
-        """@ivar room: bytes of disk that are still to be taken; known afterwards, as `image`."""
         machine, found = ARCHITECTURES[self._arch], []
         try:
             qemu = tools.find(machine.qemu, machine.qemu_package)
@@ -123,7 +126,7 @@ class _Emulated:
 def _programs(building: bool) -> list[Finding]:
     needs = RUN_NEEDS | (BUILD_NEEDS if building else {})
     steps: list[Callable[[], object]] = [crossbar.find]
-    steps += [lambda each=each: tools.find(*each) for each in needs.items()]  # type: ignore[misc]
+    steps += [partial(tools.find, *each) for each in needs.items()]
     missing = []
     for step in steps:
         try:

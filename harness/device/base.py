@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -168,6 +168,12 @@ class Device(ABC):
 
     # -- of kinds with the capability `snapshot`
 
+    def family(self) -> Iterator[Device]:
+        """This device, and all that were forked off it or off those."""
+        yield self
+        for fork in self.forks:
+            yield from fork.family()
+
     def snapshot(self) -> Snapshot:
         """Keep the device as it is now; it goes on. The snapshot lives as long as the run.
 
@@ -248,6 +254,11 @@ class Device(ABC):
                 evidence=done.stderr.decode(errors="replace")[-2000:],
             )
         return done.text
+
+    def wait_blank(self, timeout: float = 60) -> None:
+        """Wait until its daemon has started once and found no identity, today or earlier."""
+        logs = self.config_home / "logs"
+        self.wait_until_succeeds(f"grep -q daemon.unprovisioned {logs}/log*", timeout)
 
     def crash(self) -> None:
         """Take the power away without warning."""

@@ -42,6 +42,7 @@ class QemuDevice(Device):
     """A router image on a machine of its own, as fresh as after its first boot.
 
     @ivar disk: its state disk, while it has been started.
+    @ivar key: what opens its SSH, for people.
     @ivar port: where the cable of wan leads to.
     """
 
@@ -58,7 +59,7 @@ class QemuDevice(Device):
     def __init__(self, folder: Path, timeline: Timeline) -> None:
         super().__init__(folder, timeline)
         self.image = _build(self.arch)
-        self._key = ssh.ClientKey.generate()
+        self.key = ssh.ClientKey.generate()
         self.disk = folder / "state.ext4"
         self._host_key = ""
         self._machine: Machine | None = None
@@ -88,7 +89,7 @@ class QemuDevice(Device):
 
     def boot(self, memory: Memory | None = None) -> None:
         """Power it on for the first time, with an empty past. @raise BootError: see `start`."""
-        image.state_disk(self.disk, self._files())
+        image.state_disk(self.disk, self.files())
         self._power_on(memory)
 
     def golden(self, progress: Callable[[str], None] | None = None) -> Golden:
@@ -112,7 +113,7 @@ class QemuDevice(Device):
         running.agent.write(
             *(
                 (path, file.mode, OWNERS[file.owner], file.data)
-                for path, file in self._files().items()
+                for path, file in self.files().items()
                 if Path(path).name not in seed.BAKED
             )
         )
@@ -196,12 +197,12 @@ class QemuDevice(Device):
     def _hostname(self) -> str:
         return self.name.replace("_", "-")
 
-    def _files(self) -> dict[str, StateFile]:
+    def files(self) -> dict[str, StateFile]:
         """What this router has and no other."""
         private, self._host_key = image.host_key()
         files = {
             image.HOST_KEY: StateFile(private, 0o600),
-            image.AUTHORIZED_KEYS: StateFile(f"{self._key.public}\n".encode(), 0o600),
+            image.AUTHORIZED_KEYS: StateFile(f"{self.key.public}\n".encode(), 0o600),
             "/etc/machine-id": StateFile(f"{secrets.token_hex(16)}\n".encode(), 0o444),
             "/etc/hostname": StateFile(f"{self._hostname}\n".encode()),
             "/etc/wan_address": StateFile(f"{self.port.address}\n".encode()),
@@ -344,7 +345,7 @@ class QemuDevice(Device):
         self.succeed(f"/etc/init.d/paradrop {action}")
 
     def access(self) -> dict[str, str]:
-        config = ssh.write_config(self.folder, self.on.ssh_port(), self._key, self._host_key)
+        config = ssh.write_config(self.folder, self.on.ssh_port(), self.key, self._host_key)
         return {
             "shell": f"ssh -F {config} router",
             "console": f"tail -f {self.folder / 'console.log'}",
@@ -370,7 +371,7 @@ class QemuDevice(Device):
 
     def facts(self) -> dict[str, str]:
         facts = {
-            "QEMU": tools.version(self.image.architecture.qemu),
+            "QEMU": tools.version(self.find_qemu()),
             "accelerator": f"{self.accelerator.name} ({self.accelerator.why})",
             "image": self.image.key,
             "kernel": self.image.manifest["kernel"],

@@ -101,9 +101,8 @@ def facts(
 
 def _save(seed: QemuDevice, state: Golden) -> None:
     """Have everything loaded and nothing to do, and leave all of that in files."""
-    log = seed.config_home / "logs" / "log"
     try:
-        seed.wait_until_succeeds(f"grep -q daemon.unprovisioned {log}", REST_SECONDS)
+        seed.wait_blank(REST_SECONDS)
         seed.succeed("/etc/init.d/dropbear stop; sync")
         seed.succeed(_READ.format(pid=seed.runtime_home / "paradropd.pid"))
         seed.succeed(_IDLE, REST_SECONDS)

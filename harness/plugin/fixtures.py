@@ -165,8 +165,7 @@ def blank(current: Current, device: Device) -> Device:
         device.forget()
         log.wait_for("daemon.unprovisioned")
     else:
-        logs = device.config_home / "logs"  # it may have booted yesterday, in a golden state
-        device.wait_until_succeeds(f"grep -q daemon.unprovisioned {logs}/log*")
+        device.wait_blank()
     current.used, current.identity = True, None
     return device
 

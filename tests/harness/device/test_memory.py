@@ -205,8 +205,8 @@ class Short:
     def __init__(self, bench: Bench, computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bench = bench
         made: list[Device] = []
-        new = bench._new
-        monkeypatch.setattr(bench, "_new", lambda kind: made.append(new(kind)) or made[-1])
+        new = bench.new
+        monkeypatch.setattr(bench, "new", lambda kind: made.append(new(kind)) or made[-1])
         monkeypatch.setattr(devices, "KINDS", {**devices.KINDS, "other": devices.KINDS["process"]})
         bench.warm("other")
         bench.wait_warm("other")
