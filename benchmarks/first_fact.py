@@ -21,10 +21,6 @@ from harness.image import CONFIGURATION_HOME
 ROUNDS = 5
 FILE = f"{CONFIGURATION_HOME}/ca.pem"
 OWNER = "paradrop"
-REST = 2.0
-"""Seconds that a router in the warm pool has for itself, about what a short test takes on another.
-It starts its SSH meanwhile, in the background."""
-
 AGAINST = "labgrid: QEMUDriver, SSHDriver"
 
 
@@ -43,7 +39,6 @@ def _warm(bench: Bench, kind: str) -> float:
     """The same of one that was made ready while nobody waited for it."""
     bench.warm(kind)
     bench.wait_warm(kind)
-    time.sleep(REST)
     return _cloned(bench, kind)
 
 

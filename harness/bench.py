@@ -46,9 +46,12 @@ def settings(device: Device | type[Device]) -> bytes:
     return f"[base]\nwamp_ca_file = {home}/ca.pem\nheartbeat_interval = 5\n".encode()
 
 
-def _start(device: Device) -> Device:
+def _start(device: Device, *, used: bool = False) -> Device:
+    """@param used: have it run what tests begin with: on an emulated CPU, the first time is slow."""
     try:
         device.start()
+        if used:
+            device.run("stat /")
     except BaseException:
         device.close()
         raise
@@ -83,7 +86,7 @@ class Bench:
         self.measurements: list[Measurement] = []
         self._numbers = itertools.count(1)
         self._devices: list[Device] = []
-        self._pool = Pool(lambda kind: _start(self.new(kind)))
+        self._pool = Pool(lambda kind: _start(self.new(kind), used=True))
         self._wan = Wan(folder / "wan", self.timeline)
 
     @functools.cached_property

@@ -29,6 +29,9 @@ TRANSLATED_MIB = 128
 """QEMU's buffer for translated code of a machine that boots: with less, it is emptied while the
 daemon starts, and much is translated once more."""
 
+RESTORED_MIB = 56
+"""The same of a machine that did not have to boot: with less, it is emptied until it has joined."""
+
 ENDING_SECONDS = 1
 """From the moment that a QEMU which ends has closed its sockets to its end."""
 
@@ -77,7 +80,7 @@ def command(
     words = [machine.qemu, "-machine", f"{machine.machine},memory-backend=ram"]
     words += ["-accel", accelerator.name]
     if accelerator.name == "tcg":
-        words[-1] += f",tb-size={machine.translated_mib if restored else TRANSLATED_MIB}"
+        words[-1] += f",tb-size={RESTORED_MIB if restored else TRANSLATED_MIB}"
     words += ["-cpu", "host" if accelerator.name == "kvm" else machine.cpu]
     ram = f"id=ram,size={MEMORY_MIB}M"
     if memory is None:
@@ -93,7 +96,7 @@ def command(
     for slot, (path, readonly) in enumerate(disks, start=4):
         name = f"disk{slot}"
         words += ["-drive", f"if=none,id={name},format=raw,readonly={readonly}"]
-        words[-1] += f",file={_escape(path)}"
+        words[-1] += f",cache=unsafe,file={_escape(path)}"
         words += ["-device", f"virtio-blk-pci,drive={name},addr={slot:#x}"]
     forward = "hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
     words += ["-netdev", f"user,id=mgmt,net=10.0.2.0/24,restrict=on,{forward}"]
@@ -243,6 +246,8 @@ class Machine:
         @raise InfrastructureError: it is damaged, or of another machine.
         """
         self._ignore_shared(not with_ram)
+        # it has not moved to another switch port, and telling so would keep it busy
+        self._tell("migrate-set-parameters", {"announce-rounds": 0})
         uri = f"exec:cat {shlex.quote(str(state))}"
         self._tell("migrate-incoming", {"uri": uri})
         self._wait_for("query-status", {"paused"}, {"internal-error", "io-error"})

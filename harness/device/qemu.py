@@ -104,25 +104,24 @@ class QemuDevice(Device):
         running = self._start_machine(memory, restored=True)
         self._watched(lambda: running.load(state.state, with_ram=state.with_ram))
         running.resume()
-        self._be_itself(running)
+        self.be_itself()
         self.timeline.record(self.name, "restored", golden=state.key)
 
-    def _be_itself(self, running: Machine) -> None:
+    def be_itself(self) -> None:
         """Nothing of a clone is another's: time, chance, name, addresses, keys."""
-        running.agent.become(self._hostname, self._addresses)
-        running.agent.write(
+        agent = self.on.agent
+        agent.become(self._hostname, self._addresses)
+        agent.write(
             *(
                 (path, file.mode, OWNERS[file.owner], file.data)
                 for path, file in self.files().items()
                 if Path(path).name not in seed.BAKED
             )
         )
-        running.agent.sync()
+        agent.sync()
         if self.port is not wan.ALONE:
             renumber = f"ip address flush dev eth1; ip address add {self.port.address}/24 dev eth1"
             self.succeed(renumber)
-        action = "restart" if self._golden is None else "start"  # it is stopped in a golden state
-        self.succeed(f"/etc/init.d/dropbear {action} </dev/null >/dev/null 2>&1 &")
 
     # -- snapshots
 
@@ -177,7 +176,7 @@ class QemuDevice(Device):
             running = fork._loaded(origin)
         fork._set_link(False)  # until it is another: two with one identity would not do
         running.resume()
-        fork._be_itself(running)
+        fork.be_itself()
         if fork.run(f"kill -0 $(cat {self.runtime_home}/paradropd.pid)").status == 0:
             fork.forget()
         else:

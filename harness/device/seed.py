@@ -36,6 +36,10 @@ _READ = "cat $(sed -n 's:.* /:/:p' /proc/$(cat {pid})/maps | sort -u) >/dev/null
 """Has all of the daemon's libraries in memory, also what it needs only when it joins."""
 
 
+_USE = "stat -Lc %U /etc/paradrop"
+"""Has in memory what tests begin with."""
+
+
 def find(device: QemuDevice, progress: Callable[[str], None]) -> Golden:
     """The golden state that a device starts from; made if there is none.
 
@@ -103,8 +107,9 @@ def _save(seed: QemuDevice, state: Golden) -> None:
     """Have everything loaded and nothing to do, and leave all of that in files."""
     try:
         seed.wait_blank(REST_SECONDS)
-        seed.succeed("/etc/init.d/dropbear stop; sync")
+        seed.be_itself()
         seed.succeed(_READ.format(pid=seed.runtime_home / "paradropd.pid"))
+        seed.succeed(_USE)
         seed.succeed(_IDLE, REST_SECONDS)
     except CommandError as error:
         raise BootError(str(error), device=seed.name, evidence=error.evidence) from error

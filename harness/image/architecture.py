@@ -28,8 +28,6 @@ class Architecture:
     package, `platforms` the wheel tags that its C library runs, best first.
     `machine` and `cpu` are what QEMU is told after `-machine` and `-cpu`; the disks are virtio
     block devices in the order root, state, library, the cards virtio in the order mgmt, wan.
-    `translated_mib` is QEMU's buffer for translated code of a machine that did not have to boot, as
-    small as it can be without slowing it down until it has joined.
     """
 
     name: str
@@ -42,7 +40,6 @@ class Architecture:
     machine: str
     cpu: str
     kernel_arguments: str
-    translated_mib: int
 
 
 def _platforms(machine: str) -> tuple[str, ...]:
@@ -68,7 +65,6 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 machine="q35",
                 cpu="Nehalem",
                 kernel_arguments=f"console=ttyS0 {_COMMON_ARGUMENTS}",
-                translated_mib=40,
             ),
             Architecture(
                 name="aarch64",
@@ -81,7 +77,6 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 machine="virt",
                 cpu="cortex-a76",
                 kernel_arguments=f"console=ttyAMA0 {_COMMON_ARGUMENTS}",
-                translated_mib=64,
             ),
         )
     }
