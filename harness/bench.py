@@ -47,7 +47,7 @@ def settings(device: Device | type[Device]) -> bytes:
 
 
 def _start(device: Device, *, used: bool = False) -> Device:
-    """@param used: have it run what tests begin with: on an emulated CPU, the first time is slow."""
+    """@param used: have it run what tests begin with: an emulated CPU is slow the first time."""
     try:
         device.start()
         if used:

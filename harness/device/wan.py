@@ -1,7 +1,7 @@
 """A wan that several emulated routers have in common: they reach each other, and this computer.
 
-A QEMU without a machine is its switch. Routers are plugged in by datagrams over Unix sockets, so
-one that loses its power finds its place again when it comes back.
+They are plugged into a switch, and so is the way to this computer, a QEMU without a machine. One
+that loses its power finds its place again when it comes back.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.child import Child
 from harness.device.qmp import Monitor
+from harness.device.switch import Switch
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import tools
@@ -45,7 +46,7 @@ UNPLUGGED = Port(ALONE.address, "hubport,hubid=0")
 
 
 class Wan:
-    """One network, of up to 239 routers; its switch runs from the first `plug` on.
+    """One network, of up to 239 routers, that is there from the first `plug` on.
 
     @param folder: where its sockets are; made here.
     """
@@ -55,53 +56,58 @@ class Wan:
         self._timeline = timeline
         self._numbers = deque(range(16, 255))  # the longest unused first: addresses are remembered
         self._lock = threading.Lock()
+        self._switch: Switch | None = None
         self._child: Child | None = None
         self._monitor: Monitor | None = None
 
     def plug(self) -> Port:
         """A place for one more router. @raise InfrastructureError: there is none."""
         with self._lock:
-            monitor = self._switch()
+            switch = self._switch or self._start()
             if not self._numbers:
                 raise InfrastructureError("no place is left for a router", device=_NAME)
             number = self._numbers.popleft()
-        ours, theirs = (self._folder / f"{number}.{end}" for end in ("switch", "router"))
-        link = {"type": "dgram", "id": f"port{number}", "local": _unix(ours)}
-        monitor.execute("netdev_add", {**link, "remote": _unix(theirs)})
-        hub = {"type": "hubport", "id": f"hub{number}", "hubid": 0, "netdev": link["id"]}
-        monitor.execute("netdev_add", hub)
-        netdev = f"dgram,local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}"
-        return Port(f"10.0.3.{number}", netdev)
+            socket = self._folder / str(number)
+            switch.plug(socket)
+        return Port(f"10.0.3.{number}", self._cord(socket))
 
     def unplug(self, port: Port) -> None:
         """Give a place back."""
         with self._lock:
-            number = int(port.address.rpartition(".")[2])
-            if self._monitor is None or self._child is None or not self._child.running:
+            if self._switch is None:
                 return
-            for name in (f"hub{number}", f"port{number}"):
-                self._monitor.execute("netdev_del", {"id": name})
+            number = int(port.address.rpartition(".")[2])
+            self._switch.unplug(self._folder / str(number))
             self._numbers.append(number)
 
-    def _switch(self) -> Monitor:
-        if self._monitor is None:
-            self._folder.mkdir(mode=0o700)
-            program = "qemu-system-x86_64"
-            tools.find(program, "qemu-system-x86")
-            monitor = Monitor(_NAME, self._folder / "qmp.sock", self._on_event)
-            words = [program, "-machine", "none", "-nodefaults", "-display", "none"]
-            words += ["-netdev", f"user,id=uplink,{_UPLINK}"]
-            words += ["-netdev", "hubport,id=hub0,hubid=0,netdev=uplink", *monitor.option]
-            self._child = Child(words, self._folder / "qemu.log")
-            monitor.accept(check=self.check)
-            self._monitor = monitor
-        return self._monitor
+    def _cord(self, socket: Path) -> str:
+        """What QEMU's `-netdev` takes for a cable between a socket of its own and the switch."""
+        ends = {"local": socket, "remote": self._folder / "switch"}
+        return ",".join(
+            ["dgram", *(f"{end}.type=unix,{end}.path={path}" for end, path in ends.items())]
+        )
+
+    def _start(self) -> Switch:
+        program = "qemu-system-x86_64"
+        tools.find(program, "qemu-system-x86")
+        self._folder.mkdir(mode=0o700)
+        switch = self._switch = Switch(self._folder / "switch")
+        socket = self._folder / "uplink"
+        switch.plug(socket)
+        self._monitor = Monitor(_NAME, self._folder / "qmp.sock", self._on_event)
+        words = [program, "-machine", "none", "-nodefaults", "-display", "none"]
+        for name, leads in (("uplink", f"user,{_UPLINK}"), ("cord", self._cord(socket))):
+            words += ["-netdev", f"{leads},id={name}"]
+            words += ["-netdev", f"hubport,id={name}-end,hubid=0,netdev={name}"]
+        self._child = Child([*words, *self._monitor.option], self._folder / "qemu.log")
+        self._monitor.accept(check=self.check)
+        return switch
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self._timeline.record(_NAME, f"QMP {event['event']}", **event.get("data", {}))
 
     def check(self) -> None:
-        """@raise InfrastructureError: the switch ended by itself."""
+        """@raise InfrastructureError: the way to this computer ended by itself."""
         if self._child is not None and not self._child.running:
             raise InfrastructureError(
                 f"QEMU ended by itself, status {self._child.returncode}",
@@ -117,7 +123,6 @@ class Wan:
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
-
-
-def _unix(path: Path) -> dict[str, str]:
-    return {"type": "unix", "path": str(path)}
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
