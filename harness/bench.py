@@ -66,7 +66,7 @@ def prepare(kind: str, progress: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
         timeline = Timeline(Path(folder) / "timeline.jsonl")
         try:
-            device = devices.create(kind, Path(folder) / kind, timeline)
+            device = devices.create(kind, Path(folder) / devices.split(kind)[0], timeline)
             device.config = {"settings.ini": settings(device)}
             with memory.room(device.name, device.memory, progress):
                 device.prepare(progress)
@@ -141,7 +141,7 @@ class Bench:
 
     def new(self, kind: str) -> Device:
         """A device that has not been started; whoever starts it gives it to `drop` in the end."""
-        folder = self.folder / f"{kind}-{next(self._numbers)}"
+        folder = self.folder / f"{devices.split(kind)[0]}-{next(self._numbers)}"
         device = devices.create(kind, folder, self.timeline)
         device.config = {"ca.pem": self.node.ca_pem, "settings.ini": settings(device)}
         device.give_up = self._pool.empty

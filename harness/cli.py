@@ -25,9 +25,8 @@ except ImportError as error:  # the command is there wherever the library is
     sys.exit(f"hil: {error.name} is not installed (pip install 'paradrop[harness]')")
 
 from harness import image
-from harness.device import KINDS, kind_class, memory
+from harness.device import KINDS, kind_class, memory, split
 from harness.errors import HarnessError
-from harness.image import tools
 from harness.image.listing import cached
 from harness.image.prune import Removed, prune
 
@@ -217,12 +216,11 @@ def _prepare(kinds: list[str]) -> None:
     """
     from harness.bench import prepare
 
-    archs = [arch for kind in kinds if (arch := getattr(kind_class(kind), "arch", None))]
-    for arch in archs:
-        architecture = image.ARCHITECTURES[arch]
-        tools.find(architecture.qemu, architecture.qemu_package)
-    for arch in archs:
-        _build(arch)
+    for kind in kinds:
+        kind_class(kind).check_host(split(kind)[1])
+    for kind in kinds:
+        if arch := getattr(kind_class(kind), "arch", None):
+            _build(arch)
     for kind in kinds:
         prepare(kind, _say)
 

@@ -32,6 +32,7 @@ def test_router_killed(node, rejoins):
         node.start()
 
 
+@pytest.mark.needs("several")
 def test_several_devices_come_back(bench, devices, node, operator):
     """Several devices lose a router that dies, and are all back when it runs again."""
     before = {}

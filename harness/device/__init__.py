@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from harness.device.base import Device
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 
-__all__ = ["KINDS", "Device", "create", "kind_class"]
+__all__ = ["KINDS", "Device", "create", "kind_class", "label", "split"]
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -25,16 +25,29 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 
 
+def split(kind: str) -> tuple[str, str]:
+    """What `--device` takes: the name of a kind, and which one of it if there is a colon."""
+    name, _, argument = kind.partition(":")
+    return name, argument
+
+
+def label(kind: str) -> str:
+    """The same without the folders of a file that it names."""
+    name, argument = split(kind)
+    return f"{name}:{PurePath(argument).name}" if argument else name
+
+
 def kind_class(kind: str) -> type[Device]:
     """The class of a kind of device.
 
     @raise InfrastructureError: there is no such kind.
     """
+    name = split(kind)[0]
     try:
-        module, _, name = KINDS[kind].partition(":")
+        module, _, name = KINDS[name].partition(":")
     except KeyError:
         raise InfrastructureError(
-            f"no device of kind {kind!r}", hint=f"there are: {', '.join(KINDS)}"
+            f"no device of kind {name!r}", hint=f"there are: {', '.join(KINDS)}"
         ) from None
     found: type[Device] = getattr(importlib.import_module(module), name)
     return found
@@ -46,4 +59,4 @@ def create(kind: str, folder: Path, timeline: Timeline) -> Device:
     @param folder: where everything it leaves is kept; made here.
     """
     folder.mkdir(mode=0o700, parents=True)
-    return kind_class(kind)(folder, timeline)
+    return kind_class(kind)(folder, timeline, split(kind)[1])

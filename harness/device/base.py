@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from harness.errors import CommandError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
+from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
 
@@ -57,6 +58,8 @@ class Device(ABC):
     never comes up is a `BootError`; a router that does the wrong thing is a `DeviceError`.
 
     @param folder: where everything it leaves is kept.
+    @param argument: which one of its kind, where that has to be said; what follows the colon in
+        `--device labgrid:PLACE`.
     @ivar config: files for the configuration home, by name, present from the first boot on.
     @ivar forks: those that were made of it; they end with it.
     @ivar give_up: frees memory that can be done without, when there is too little for a fork.
@@ -65,7 +68,8 @@ class Device(ABC):
     kind: ClassVar[str]
     capabilities: ClassVar[frozenset[str]]
     """What `@pytest.mark.needs` may ask for: names of faults, `rootfs` where the whole system is
-    the router's own, `snapshot` where it starts from a saved state and can go back to one."""
+    the router's own, `snapshot` where it starts from a saved state and can go back to one,
+    `several` where there can be more than one at a time."""
 
     memory: ClassVar[int] = 128 << 20
     """Bytes of this computer's memory that one may grow to."""
@@ -75,15 +79,35 @@ class Device(ABC):
     daemon_user: str
     power: Power
     clock: Clock
+    freeze: Freeze
 
-    def __init__(self, folder: Path, timeline: Timeline) -> None:
+    def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         self.folder = folder
         self.timeline = timeline
+        self.argument = argument
         self.config: dict[str, bytes] = {}
         self.name = f"{self.kind}-{folder.name}"
         self.links: dict[str, Link] = {}
         self.forks: list[Device] = []
         self.give_up: Callable[[], None] = lambda: None
+
+    # -- before there is one
+
+    @classmethod
+    def check_host(cls, argument: str) -> None:
+        """Look whether this computer can have one; fast, nothing is made or started.
+
+        @param argument: see `Device`.
+        @raise InfrastructureError: it can't; says what to do.
+        """
+        if argument:
+            raise InfrastructureError(f"{cls.kind}: takes no argument, not {argument!r}")
+
+    @classmethod
+    def lacks(cls, argument: str, needs: Set[str]) -> dict[str, str]:
+        """Those of some capabilities that one has not, each with the reason, if there is more to
+        say than that it is so."""
+        return {need: "" for need in sorted(needs - cls.capabilities)}
 
     # -- what a kind implements
 

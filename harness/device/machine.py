@@ -216,7 +216,7 @@ class Machine:
             listener.listen(1)
             listener.settimeout(SAVING_SECONDS)
             self._ignore_shared(not with_ram)
-            self._tell("stop", {})  # nothing is written while it is read
+            self.pause()  # nothing is written while it is read
             self._tell("migrate-set-parameters", {"max-bandwidth": 1 << 40})
             self._tell("migrate", {"uri": f"unix:{path}"})
             try:
@@ -234,8 +234,12 @@ class Machine:
         path.unlink()
         self._wait_for("query-migrate", {"completed"}, {"failed", "cancelled"})
 
+    def pause(self) -> None:
+        """Have it stand still."""
+        self._tell("stop", {})
+
     def resume(self) -> None:
-        """Go on after a `save` or a `load`."""
+        """Go on after a `pause`, a `save` or a `load`."""
         self._tell("cont", {})
 
     def load(self, state: Path, *, with_ram: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from harness.device.base import Completed, Device
 from harness.device.proxy import Relay
 from harness.errors import CommandError, DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
+from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
 
@@ -27,10 +29,10 @@ class ProcessDevice(Device):
     """Runs the daemon of this very environment; its wan is a relay that can go silent."""
 
     kind: ClassVar[str] = "process"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"link", "power"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"freeze", "link", "power", "several"})
 
-    def __init__(self, folder: Path, timeline: Timeline) -> None:
-        super().__init__(folder, timeline)
+    def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
+        super().__init__(folder, timeline, argument)
         self._home = folder / "etc"
         self.config_home = PurePosixPath(self._home)
         self.runtime_home = PurePosixPath(folder / "run")
@@ -41,6 +43,7 @@ class ProcessDevice(Device):
         self._plugged = True
         self.links = {"wan": Link(self.name, "wan", self._switch, timeline)}
         self.power = Power(self.name, self._cut, lambda: self.daemon("start"), timeline)
+        self.freeze = Freeze(self.name, self._freeze, timeline)
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -121,6 +124,10 @@ class ProcessDevice(Device):
         for relay in self._relays.values():
             relay.switch(plugged)
 
+    def _freeze(self, frozen: bool) -> None:
+        if self._child is not None:
+            self._child.send(signal.SIGSTOP if frozen else signal.SIGCONT)
+
     def _cut(self) -> None:
         if self._child is not None:
             self._child.kill()
@@ -173,4 +180,8 @@ class ProcessDevice(Device):
         }
 
     def facts(self) -> dict[str, str]:
-        return {"paradrop": paradrop.__version__, "python": sys.version.split()[0]}
+        return {
+            "architecture": platform.machine(),
+            "paradrop": paradrop.__version__,
+            "python": sys.version.split()[0],
+        }

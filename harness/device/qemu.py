@@ -22,9 +22,10 @@ from harness.device.wan import Wan
 from harness.errors import CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
+from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
-from harness.image import OWNERS, StateFile, cache, tools
+from harness.image import ARCHITECTURES, OWNERS, StateFile, cache, tools
 from harness.image.digest import sha256
 from paradrop.base import identity
 
@@ -47,7 +48,7 @@ class QemuDevice(Device):
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"link", "power", "clock", "rootfs", "snapshot"}
+        {"clock", "freeze", "link", "power", "rootfs", "several", "snapshot"}
     )
     memory: ClassVar[int] = (machine.MEMORY_MIB + machine.TRANSLATED_MIB + 32) << 20  # QEMU itself
     arch: ClassVar[str]
@@ -56,8 +57,8 @@ class QemuDevice(Device):
     runtime_home = PurePosixPath("/var/run/paradrop")
     daemon_user = "paradrop"
 
-    def __init__(self, folder: Path, timeline: Timeline) -> None:
-        super().__init__(folder, timeline)
+    def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
+        super().__init__(folder, timeline, argument)
         self.image = _build(self.arch)
         self.key = ssh.ClientKey.generate()
         self.disk = folder / "state.ext4"
@@ -74,6 +75,13 @@ class QemuDevice(Device):
         self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
         self.power = Power(self.name, self._power_off, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
+        self.freeze = Freeze(self.name, self._freeze, timeline)
+
+    @classmethod
+    def check_host(cls, argument: str) -> None:
+        super().check_host(argument)
+        architecture = ARCHITECTURES[cls.arch]
+        tools.find(architecture.qemu, architecture.qemu_package)
 
     # -- the first start
 
@@ -300,6 +308,9 @@ class QemuDevice(Device):
     def wan_address(self) -> str:
         return self.port.address
 
+    def _freeze(self, frozen: bool) -> None:
+        self.on.pause() if frozen else self.on.resume()
+
     # -- mgmt
 
     def run(self, command: str, timeout: float = 60) -> Completed:
@@ -370,6 +381,7 @@ class QemuDevice(Device):
 
     def facts(self) -> dict[str, str]:
         facts = {
+            "architecture": self.arch,
             "QEMU": tools.version(self.find_qemu()),
             "accelerator": f"{self.accelerator.name} ({self.accelerator.why})",
             "image": self.image.key,

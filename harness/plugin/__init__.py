@@ -54,19 +54,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device_kind" not in metafunc.fixturenames:
         return
-    from harness.device import kind_class
+    from harness.device import kind_class, label, split
 
     needs = {need for mark in metafunc.definition.iter_markers("needs") for need in mark.args}
     params = []
     for kind in chosen(metafunc.config):
-        missing = needs - kind_class(kind).capabilities
+        missing = kind_class(kind).lacks(split(kind)[1], needs)
         marks: list[pytest.MarkDecorator] = []
-        if "snapshot" not in kind_class(kind).capabilities:
+        if "several" not in kind_class(kind).capabilities:
+            marks.append(pytest.mark.xdist_group(kind))
+        elif "snapshot" not in kind_class(kind).capabilities:
             marks.append(pytest.mark.xdist_group(sharing(metafunc.definition, kind)))
         if missing:
-            reason = f"not applicable: {kind} has no {', '.join(sorted(missing))}"
+            what = ", ".join(f"{need} ({why})" if why else need for need, why in missing.items())
+            reason = f"not applicable: {label(kind)} has no {what}"
             marks.append(pytest.mark.skip(reason=reason))
-        params.append(pytest.param(kind, marks=marks, id=kind))
+        params.append(pytest.param(kind, marks=marks, id=label(kind)))
     metafunc.parametrize("device_kind", params, scope="module")
 
 
@@ -75,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def sharing(test: pytest.Item, kind: str) -> str:
-    """The name of those tests that have one device in common, and one worker of pytest-xdist."""
+    """The name of those tests that have one device in common."""
     own = test.get_closest_marker("own_device") is not None
     return f"{test.path.stem if own else 'shared'}-{kind}"
 
@@ -87,12 +90,12 @@ def chosen(config: pytest.Config) -> list[str]:
 
 def _check_kinds(config: pytest.Config) -> None:
     if config.getoption("--device"):
-        from harness.device import kind_class
+        from harness.device import kind_class, split
         from harness.errors import InfrastructureError
 
         try:
             for kind in chosen(config):
-                kind_class(kind)
+                kind_class(kind).check_host(split(kind)[1])
         except InfrastructureError as error:
             raise pytest.UsageError(str(error)) from error
 

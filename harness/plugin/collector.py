@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from harness import report as reports
+from harness.device import label
 from harness.errors import HarnessError
 from harness.evidence.results import (
     DeviceInfo,
@@ -93,12 +94,13 @@ def judge(error: BaseException, phase: str) -> Verdict:
 
 def _unjudged(item: pytest.Item) -> Finding:
     kind = item.callspec.params["device_kind"]  # type: ignore[attr-defined]
+    name = label(kind)
     doc = getattr(item.function, "__doc__", None) or ""  # type: ignore[attr-defined]
     return {
         "id": _nodeid(item)
-        .replace(f"[{kind}]", "")
-        .replace(f"{kind}-", "")
-        .replace(f"-{kind}]", "]"),
+        .replace(f"[{name}]", "")
+        .replace(f"{name}-", "")
+        .replace(f"-{name}]", "]"),
         "suite": item.path.stem.removeprefix("test_"),
         "title": doc.strip().partition("\n\n")[0].replace("\n", " "),
         "device": kind,
@@ -176,8 +178,9 @@ class Collector:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         devices = tuple(
-            DeviceInfo(kind, _arch(kind), self._facts.get(kind, {}))
+            DeviceInfo(kind, facts.pop("architecture", ""), facts)
             for kind in chosen(self._config)
+            for facts in [dict(self._facts.get(kind, {}))]
         )
         self.result = RunResult(
             started=self._started,
@@ -205,10 +208,6 @@ class Collector:
                 console.print(reports.table(self.result))
             terminalreporter.write(shown.get())
             terminalreporter.write_line(f"report: {self._folder / 'report.html'}")
-
-
-def _arch(kind: str) -> str:
-    return kind.partition("-")[2] or platform.machine()
 
 
 def _result(finding: dict[str, object]) -> TestResult:

@@ -43,6 +43,15 @@ def test_an_unknown_device_is_a_usage_error(suites: Callable[..., Any]) -> None:
         assert "no device of kind 'nonsense' (there are: process, qemu-x86_64" in output
 
 
+def test_an_argument_that_the_kind_does_not_take_is_a_usage_error(
+    suites: Callable[..., Any],
+) -> None:
+    made = suites(test_any="def test_any(device_kind): pass")
+    status, output = made.run("--device", "process:two")
+    assert status == 4, output
+    assert "process: takes no argument, not 'two'" in output
+
+
 def test_an_interrupted_run_says_so_and_leaves_nothing(suites: Callable[..., Any]) -> None:
     made = suites(
         test_endless="""
