@@ -136,6 +136,23 @@ def doctor_(
     raise typer.Exit(1 if bad else 0)
 
 
+@app.command(name="kinds")
+def kinds_(
+    reports: Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Folders of reports.")],
+) -> None:
+    """Print kinds of device and suites as a Markdown table, from the reports of real runs."""
+    from harness import report
+    from harness.evidence.results import RunResult
+
+    def read(folder: Path) -> RunResult:
+        try:
+            return RunResult.from_json((folder / "result.json").read_text())
+        except (OSError, ValueError) as error:
+            raise HarnessError(f"no report in {folder}: {error}") from error
+
+    print(report.kinds([read(folder) for folder in reports]), end="")
+
+
 @images.command()
 def build(
     arch: Annotated[list[str] | None, typer.Argument(autocompletion=_archs)] = None,

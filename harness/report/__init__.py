@@ -7,9 +7,10 @@ from pathlib import Path
 from harness.evidence.results import RunResult, write_text
 from harness.report.html import page
 from harness.report.junit import junit
+from harness.report.kinds import kinds
 from harness.report.table import table
 
-__all__ = ["junit", "page", "table", "write"]
+__all__ = ["junit", "kinds", "page", "table", "write"]
 
 
 def write(result: RunResult, folder: Path) -> Path:

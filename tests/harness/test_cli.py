@@ -37,6 +37,10 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+def test_a_table_of_no_report(tmp_path: Path) -> None:
+    assert "no report in nowhere: " in refusal(hil("kinds", "nowhere", cwd=tmp_path, COLUMNS="400"))
+
+
 @pytest.mark.parametrize("words", [["up", "toaster"], ["qualify", "--device", "toaster"]])
 def test_an_unknown_kind_is_said_at_once(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "hil").mkdir()
