@@ -1,5 +1,6 @@
 # `make qualify`: build the images, run every suite on every architecture, write the report.
-# `make test`: lint, types, fast tests, a short look at both emulated routers.
+# `make test`: lint, types, fast tests (those of the library also on Debian 12's Twisted and
+#   autobahn), a short look at the emulated routers.
 # `make bench`: what is promised of the speed, both sides measured; some 45 minutes.
 # `make nightly`: the property tests, thoroughly.
 
@@ -15,7 +16,7 @@ qualify: environment
 	.venv/bin/hil qualify
 
 test: packages $(TOX)
-	$(TOX) run -e harness
+	$(TOX) run -e harness,debian
 
 bench: environment
 	.venv/bin/python -m benchmarks
@@ -45,5 +46,9 @@ lock:
 	cd requirements && uv pip compile --python-platform linux --python-version 3.11 \
 		--generate-hashes --no-header -q --extra harness --extra dev -c device.lock \
 		--override overrides.txt ../pyproject.toml -o harness.lock
+	cd requirements && printf '%s\n' crochet hypothesis pytest pytest-timeout pytest-xdist trustme | \
+		uv pip compile --python-platform linux --python-version 3.11 --generate-hashes --no-header -q \
+		-c harness.lock $$(sed -n 's/^\([a-z].*\)==.*/--no-emit-package \1/p' device.lock) \
+		- -o debian-tests.lock
 	echo tox | uv pip compile --python-platform linux --python-version 3.11 \
 		--generate-hashes --no-header -q - -o requirements/tox.lock

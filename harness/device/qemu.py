@@ -399,3 +399,8 @@ class QemuX86Device(QemuDevice):
 class QemuArmDevice(QemuDevice):
     kind: ClassVar[str] = "qemu-aarch64"
     arch: ClassVar[str] = "aarch64"
+
+
+class QemuArmhfDevice(QemuDevice):
+    kind: ClassVar[str] = "qemu-armhf"
+    arch: ClassVar[str] = "armhf"

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import ImageError
 from harness.image import tools
 
 RELEASE = "bookworm"
@@ -107,14 +109,54 @@ def _debian(
             yield Source(uri.rstrip("/"), ours, signed_by)
 
 
-def extract(packages: Sequence[str], architecture: str, folder: Path) -> dict[str, str]:
+def extract(
+    packages: Sequence[str], architecture: str, folder: Path, progress: Callable[[str], None]
+) -> dict[str, str]:
     """Unpack Debian packages and all they depend on; no maintainer script is run.
+
+    An archive of updates that can't be used, as while a mirror is being synchronised, is done
+    without, and a line says so: the release itself has all packages.
 
     @param architecture: Debian's name of it, any that the mirrors carry.
     @param folder: a folder that does not exist yet.
     @return: version of each package that was unpacked, by its name.
     @raise ImageError: a mirror or the disk failed; @raise MissingToolError: no mmdebstrap.
     """
+    sources = host_sources()
+    try:
+        _unpack(packages, architecture, folder, sources)
+    except ImageError as error:
+        usable = without_failed(sources, error.evidence)
+        if usable == sources:
+            raise
+        for source in set(sources) - set(usable):
+            progress(f"{source.uri} can't be used for {architecture}: its updates are left out")
+        shutil.rmtree(folder, ignore_errors=True)
+        _unpack(packages, architecture, folder, usable)
+    archives = folder / "var/cache/apt/archives"
+    versions = {}
+    for archive in archives.glob("*.deb"):
+        name, version, _ = archive.name.rsplit("_", 2)
+        versions[name] = urllib.parse.unquote(version)
+    return dict(sorted(versions.items()))
+
+
+def without_failed(sources: tuple[Source, ...], output: str) -> tuple[Source, ...]:
+    """The archives that apt could use, by what it printed; all of them where the release itself is
+    not among these.
+
+    What it prints: `E: Failed to fetch URI  REASON`.
+    """
+    failed = re.findall(r"^E: Failed to fetch (\S+)", output, re.MULTILINE)
+    usable = tuple(
+        source for source in sources if not any(uri.startswith(f"{source.uri}/") for uri in failed)
+    )
+    return usable if any(RELEASE in source.suites for source in usable) else sources
+
+
+def _unpack(
+    packages: Sequence[str], architecture: str, folder: Path, sources: tuple[Source, ...]
+) -> None:
     tools.run(
         [
             "mmdebstrap",
@@ -130,14 +172,8 @@ def extract(packages: Sequence[str], architecture: str, folder: Path) -> dict[st
         ],
         "mmdebstrap",
         purpose=f"unpacking Debian packages for {architecture}",
-        stdin="\n".join(source.stanza() for source in host_sources()),
+        stdin="\n".join(source.stanza() for source in sources),
     )
-    archives = folder / "var/cache/apt/archives"
-    versions = {}
-    for archive in archives.glob("*.deb"):
-        name, version, _ = archive.name.rsplit("_", 2)
-        versions[name] = urllib.parse.unquote(version)
-    return dict(sorted(versions.items()))
 
 
 def _unprivileged() -> list[str]:

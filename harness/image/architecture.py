@@ -24,8 +24,9 @@ _COMMON_ARGUMENTS = (
 class Architecture:
     """One kind of router.
 
-    `name` is the kernel's and QEMU's word for it, `debian` Debian's. `kernel` is the Debian
-    package, `platforms` the wheel tags that its C library runs, best first.
+    `name` is ours for it: the kernel's and QEMU's where they agree; `debian` is Debian's. `kernel`
+    is the Debian package, `platforms` the wheel tags that its C library runs, best first: none
+    where the daemon runs on Debian's own packages.
     `machine` and `cpu` are what QEMU is told after `-machine` and `-cpu`; the disks are virtio
     block devices in the order root, state, library, the cards virtio in the order mgmt, wan.
     """
@@ -40,6 +41,11 @@ class Architecture:
     machine: str
     cpu: str
     kernel_arguments: str
+
+    @property
+    def requirements(self) -> str:
+        """The file in `requirements/` with what its daemon needs."""
+        return "device.lock" if self.platforms else "debian-device.txt"
 
 
 def _platforms(machine: str) -> tuple[str, ...]:
@@ -76,6 +82,18 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 qemu_package="qemu-system-arm",
                 machine="virt",
                 cpu="cortex-a76",
+                kernel_arguments=f"console=ttyAMA0 {_COMMON_ARGUMENTS}",
+            ),
+            Architecture(
+                name="armhf",
+                debian="armhf",
+                kernel="linux-image-armmp",
+                platforms=(),
+                console="ttyAMA0",
+                qemu="qemu-system-arm",
+                qemu_package="qemu-system-arm",
+                machine="virt,highmem=off",
+                cpu="cortex-a15",
                 kernel_arguments=f"console=ttyAMA0 {_COMMON_ARGUMENTS}",
             ),
         )

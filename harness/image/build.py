@@ -69,19 +69,19 @@ def build(
     @raise ImageError: unknown architecture, or a mirror, a tool, the disk or the code failed.
     @raise MissingToolError: a program is not installed; the error names its package.
     """
-    architecture, checkout, lock = _inputs(arch, project)
+    architecture, checkout, needs = _inputs(arch, project)
     say = progress or logging.getLogger("harness").info
 
     def say_arch(text: str) -> None:
         say(f"{arch}: {text}")
 
     def build_root(folder: Path) -> cache.Manifest:
-        return asdict(root.build(architecture, lock, folder, say_arch))
+        return asdict(root.build(architecture, needs, folder, say_arch))
 
     def build_library(folder: Path) -> cache.Manifest:
         return library.build(checkout, folder, say)
 
-    root_name, library_name = _parts(architecture, checkout, lock)
+    root_name, library_name = _parts(architecture, checkout, needs)
     root_folder, root_facts = cache.entry(root_name, build_root, say_arch, rebuild=rebuild)
     library_folder, library_facts = cache.entry(library_name, build_library, say)
     files, key = _joined(arch, root_facts, library_facts)
@@ -110,23 +110,23 @@ def find(arch: str, *, project: Path | None = None) -> Image | None:
 
 
 def _inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
-    """@return: with the checkout, and its list of what the device needs."""
+    """@return: with the checkout, and its list of what the daemon needs."""
     if arch not in ARCHITECTURES:
         raise ImageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[arch]
     checkout = project or Path(harness.__file__).resolve().parents[1]
-    lock = checkout / "requirements/device.lock"
-    if not lock.is_file():
+    needs = checkout / "requirements" / architecture.requirements
+    if not needs.is_file():
         raise ImageError(
             f"{checkout} is no checkout of the project", hint="images are built from one"
         )
-    return architecture, checkout, lock
+    return architecture, checkout, needs
 
 
-def _parts(architecture: Architecture, checkout: Path, lock: Path) -> tuple[str, str]:
+def _parts(architecture: Architecture, checkout: Path, needs: Path) -> tuple[str, str]:
     """The names in the cache of the two that an image is joined of."""
     library_key = _key(python.NAME, library.sources(checkout), *_code("library", "python"))
-    base_key = root_key(architecture, lock)
+    base_key = root_key(architecture, needs)
     return f"root-{architecture.name}-{base_key[:16]}", f"library-{library_key[:16]}"
 
 
@@ -151,7 +151,7 @@ def _image(arch: str, folder: Path, key: str, manifest: cache.Manifest) -> Image
     )
 
 
-def root_key(architecture: Architecture, lock: Path) -> str:
+def root_key(architecture: Architecture, needs: Path) -> str:
     """A hash of everything that decides what is in a root, but for the mirrors' state."""
     facts = (architecture.name, architecture.debian, architecture.kernel, architecture.console)
     guest = [
@@ -160,7 +160,7 @@ def root_key(architecture: Architecture, lock: Path) -> str:
         if file.is_file()
     ]
     recipe = (apt.RELEASE, python.NAME, *root.PACKAGES, *initramfs.MODULES)
-    return _key(*facts, *architecture.platforms, *recipe, sha256(lock), *guest, *_code(*_RECIPE))
+    return _key(*facts, *architecture.platforms, *recipe, sha256(needs), *guest, *_code(*_RECIPE))
 
 
 def _code(*modules: str) -> list[str]:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from harness.errors import ImageError
 
-MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "squashfs", "overlay")
+MODULES = (
+    *("virtio_pci", "virtio_mmio", "virtio_blk"),
+    *("squashfs", "crc32c_generic", "ext4", "overlay"),  # ext4 asks for crc32c when it mounts
+)
 """Drivers that must be there before the root is; their dependencies come along."""
 
 _APPLETS = (

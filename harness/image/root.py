@@ -1,5 +1,7 @@
 """The root of a router, from Debian packages, wheels and the files in `guest/root`.
 
+Where there are no wheels for an architecture, Debian has what the daemon needs, too.
+
 Nothing of it is ever run here, so what Debian's maintainer scripts would do is done by hand:
 the merged `/usr`, users, the `python3` link, the certificates of the trust store, byte code,
 the list of modules. Busybox serves the commands that Debian's own packages do not bring.
@@ -45,7 +47,7 @@ _FOLDERS = (
 )
 _KEEP_OF_ETC = ("iproute2", "ssl")
 
-_DROP_FROM_WHEELS = ("test", "tests", "*.pyi", "_flatc")
+_DROP_FROM_PYTHON = ("test", "tests", "*.pyi", "_flatc")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class Parts:
 
 
 def build(
-    architecture: Architecture, lock: Path, folder: Path, progress: Callable[[str], None]
+    architecture: Architecture, needs: Path, folder: Path, progress: Callable[[str], None]
 ) -> Parts:
     """Make `kernel`, `initramfs` and `root.squashfs` in a folder.
 
-    @param lock: the requirements of the library, with hashes.
+    @param needs: the requirements of the library: with hashes, or as Debian packages.
     @param progress: called with a line at each step.
     @raise ImageError: a mirror, a tool or the disk failed; MissingToolError: a tool is missing.
     """
@@ -71,10 +73,15 @@ def build(
     root = work / "root"
     work.mkdir()
     progress(f"unpacking Debian packages for {architecture.debian}")
-    packages = apt.extract((*PACKAGES, architecture.kernel), architecture.debian, root)
+    wanted = [*PACKAGES, architecture.kernel]
+    if not architecture.platforms:
+        wanted += lines(needs)
+    packages = apt.extract(wanted, architecture.debian, root, progress)
     kernel = _take_kernel(root, folder / "kernel")
-    progress("fetching wheels")
-    wheels = _install_wheels(architecture, lock, work / "wheels", root)
+    wheels = {}
+    if architecture.platforms:
+        progress("fetching wheels")
+        wheels = _install_wheels(architecture, needs, work / "wheels", root)
     progress("putting the root together")
     _prune(root)
     _configure(root, architecture)
@@ -110,10 +117,6 @@ def _install_wheels(
     for wheel in sorted(folder.glob("*.whl")):
         name, version = python.unpack(wheel, root)
         installed[name.lower()] = {"version": version, "sha256": sha256(wheel)}
-    packages = root / python.PACKAGES
-    for pattern in _DROP_FROM_WHEELS:
-        for path in list(packages.rglob(pattern)):
-            _remove(path)
     return installed
 
 
@@ -123,6 +126,8 @@ def _prune(root: Path) -> None:
     bundle = b"".join(path.read_bytes() for path in certificates)
     doomed = [path for pattern in _listing("drop") for path in root.glob(pattern)]
     doomed += [path for path in (root / "etc").iterdir() if path.name not in _KEEP_OF_ETC]
+    packages = root / python.PACKAGES
+    doomed += [path for pattern in _DROP_FROM_PYTHON for path in packages.rglob(pattern)]
     for path in doomed:
         _remove(path)
     target = root / "etc/ssl/certs/ca-certificates.crt"
@@ -215,7 +220,12 @@ def _prune_modules(modules: Path) -> None:
 
 
 def _listing(name: str) -> list[str]:
-    text = (GUEST / name).read_text(encoding="utf-8").replace("@PYTHON@", python.NAME)
+    return [line.replace("@PYTHON@", python.NAME) for line in lines(GUEST / name)]
+
+
+def lines(file: Path) -> list[str]:
+    """The lines of a list, without comments."""
+    text = file.read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 

@@ -16,11 +16,12 @@ from autobahn.wamp.auth import create_authenticator
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.serializer import MsgPackSerializer
 from autobahn.wamp.types import Challenge, CloseDetails, SessionDetails
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import ReconnectingClientFactory
 
 from harness.errors import InfrastructureError
 from harness.node.uris import REALM
+from paradrop.base.coroutines import result_of
 
 RETRY = 0.2  # seconds between attempts to join
 _KEPT = 10_000  # events of a topic
@@ -134,7 +135,7 @@ class Client:
         """
 
         def start() -> Deferred[Any]:
-            return maybeDeferred(function)
+            return result_of(function)
 
         result = crochet.run_in_reactor(start)()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,20 +15,27 @@ from harness.errors import InfrastructureError
 
 
 def find() -> Path:
-    """@raise InfrastructureError: it is not installed."""
+    """That of this Python environment, else the one in the search path: what the library needs may
+    be too old for a crossbar beside it.
+
+    @raise InfrastructureError: it is not installed.
+    """
     program = Path(sys.executable).with_name("crossbar")
-    if not program.exists():
+    if program.exists():
+        return program
+    elsewhere = shutil.which("crossbar")
+    if elsewhere is None:
         raise InfrastructureError(
             f"crossbar is not installed: there is no {program}",
             hint="pip install 'paradrop[harness]'",
         )
-    return program
+    return Path(elsewhere)
 
 
 def launch(folder: Path, config: Mapping[str, Any]) -> Child:
     """Start crossbar with its files in `folder` and its output appended to `crossbar.log`.
 
-    It is the crossbar of this Python environment, and speaks with nobody but those who join.
+    See `find` for which one; it speaks with nobody but those who join.
 
     @raise InfrastructureError: it is not installed.
     """

@@ -21,15 +21,12 @@ from autobahn.twisted.websocket import connectWS
 from autobahn.wamp import message as wamp
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import ComponentConfig
-from twisted.internet.defer import (
-    Deferred,
-    maybeDeferred,
-    succeed,
-)
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from paradrop.base import nexus, settings, tls
 from paradrop.base.connection import BaseClientFactory, NotConnected
+from paradrop.base.coroutines import result_of
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
 from paradrop.base.requests import CallOptions, Requests, joining
@@ -181,7 +178,7 @@ class BaseSession(Requests):
         def join(_: None) -> Deferred[Any]:
             before = joining.set(self)
             try:
-                return maybeDeferred(self._join, details)
+                return result_of(self._join, details)
             finally:
                 joining.reset(before)
 
@@ -200,7 +197,7 @@ class BaseSession(Requests):
                 self.client.reactor.callLater(0, self._drop, reason)
             return failure
 
-        return maybeDeferred(self._challenge, challenge).addCallback(check).addErrback(failed)
+        return result_of(self._challenge, challenge).addCallback(check).addErrback(failed)
 
     def _drop(self, reason: str) -> None:
         if self.client is not None and not self._ended:

@@ -101,9 +101,9 @@ class NexusBase:
         return done
 
     def _stop(self) -> Deferred[None]:
-        from twisted.internet.defer import maybeDeferred
+        from paradrop.base.coroutines import result_of
 
-        stopped: Deferred[Any] = maybeDeferred(self.onStop)
+        stopped: Deferred[Any] = result_of(self.onStop)
         stopped.addErrback(lambda failure: output.out.err(f"onStop: {failure.getTraceback()}"))
         stopped.addBoth(lambda _: self._finish_saves())  # a subclass may have its own onStop
 
@@ -148,7 +148,7 @@ class NexusBase:
 
         @return: fires when the session is closed; never fails.
         """
-        from twisted.internet.defer import maybeDeferred
+        from paradrop.base.coroutines import result_of
 
         connecting, self._connecting, self._attempt = self._connecting, None, None
         session, self.session = self.session, None
@@ -165,7 +165,7 @@ class NexusBase:
             output.out.warn(f"the session did not close well: {failure.getErrorMessage()}")
 
         leave = session.leave if session is not None else client.goodbye
-        left: Deferred[Any] = maybeDeferred(leave)
+        left: Deferred[Any] = result_of(leave)
         return left.addErrback(report).addCallback(lambda _: None)
 
     @property

@@ -1,11 +1,12 @@
 """TLS to the WAMP router: its certificate and the name in it are verified unless told otherwise."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificates
-from OpenSSL import SSL
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -56,7 +57,7 @@ def _authorities() -> Any:
     if settings.WAMP_CA_FILE is None:
         return None
     try:
-        found = load_pem_x509_certificates(Path(settings.WAMP_CA_FILE).read_bytes())
+        found = _certificates(Path(settings.WAMP_CA_FILE))
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"WAMP_CA_FILE {settings.WAMP_CA_FILE} has no usable certificates: {error}"
@@ -66,19 +67,42 @@ def _authorities() -> Any:
     )
 
 
+def _certificates(file: Path) -> list[Certificate]:
+    """
+    All of a file, in their order; what is between them is a comment (RFC 7468). Debian 12's
+    cryptography has no function for it.
+
+    @raise ValueError: there is none, or one is damaged.
+    """
+    begin, end = (rf"-----{word} CERTIFICATE-----".encode() for word in ("BEGIN", "END"))
+    blocks = re.findall(begin + rb".*?" + end, file.read_bytes(), re.DOTALL)
+    if not blocks:
+        raise ValueError("no certificate is in it")
+    return [load_pem_x509_certificate(block) for block in blocks]
+
+
 def _own_certificate() -> dict[str, Any]:
     if settings.WAMP_CLIENT_CERT is None:
         return {}
     key_file = settings.WAMP_CLIENT_KEY or settings.WAMP_CLIENT_CERT
     try:
-        own, *chain = load_pem_x509_certificates(Path(settings.WAMP_CLIENT_CERT).read_bytes())
+        own, *chain = _certificates(Path(settings.WAMP_CLIENT_CERT))
         key = load_pem_private_key(Path(key_file).read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:  # TypeError: it wants a password
         raise SettingsError(
             f"WAMP_CLIENT_CERT {settings.WAMP_CLIENT_CERT} and its key {key_file} "
             f"cannot be used: {error}"
         ) from error
-    return {"certificate": own, "privateKey": key, "extraCertChain": chain}
+    given: dict[str, Any] = {"certificate": own, "privateKey": key, "extraCertChain": chain}
+    try:
+        SSL.Context(SSL.TLS_METHOD).use_certificate(own)
+    except TypeError:  # pyOpenSSL 23, as in Debian 12, takes classes of its own only
+        given = {
+            "certificate": crypto.X509.from_cryptography(own),
+            "privateKey": crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
+            "extraCertChain": [crypto.X509.from_cryptography(one) for one in chain],
+        }
+    return given
 
 
 def fault(reason: Failure) -> ParadropException | None:

@@ -35,6 +35,15 @@ def test_a_certificate_of_another_authority_is_refused(
         begin(reactor, node.url()).wait(10)
 
 
+def test_each_authority_of_a_file_is_trusted(
+    node: Node, devices: Devices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [trustme.CA().cert_pem.bytes() for _ in range(2)]
+    (tmp_path / "all.pem").write_bytes(b"# ours\n".join([others[0], node.ca_pem, others[1]]))
+    monkeypatch.setattr(settings, "WAMP_CA_FILE", str(tmp_path / "all.pem"))
+    assert devices.join(node.url()).is_attached()
+
+
 def test_the_system_does_not_know_the_authority(
     node: Node, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,18 +46,25 @@ def test_an_unknown_kind_is_said_at_once(words: list[str], tmp_path: Path) -> No
     (tmp_path / "hil").mkdir()
     line = refusal(hil(*words, cwd=tmp_path))
     assert "'toaster'" in line
-    assert "process, qemu-x86_64, qemu-aarch64" in line
+    assert "process, qemu-x86_64, qemu-aarch64, qemu-armhf" in line
     assert not (tmp_path / "qualification").exists()
 
 
 @pytest.mark.parametrize(
-    ("kind", "package"), [("x86_64", "qemu-system-x86"), ("aarch64", "qemu-system-arm")]
+    ("kind", "program", "package"),
+    [
+        ("x86_64", "qemu-system-x86_64", "qemu-system-x86"),
+        ("aarch64", "qemu-system-aarch64", "qemu-system-arm"),
+        ("armhf", "qemu-system-arm", "qemu-system-arm"),
+    ],
 )
-def test_a_missing_qemu_is_named_with_its_package(kind: str, package: str, tmp_path: Path) -> None:
+def test_a_missing_qemu_is_named_with_its_package(
+    kind: str, program: str, package: str, tmp_path: Path
+) -> None:
     line = refusal(
         hil("up", f"qemu-{kind}", cwd=tmp_path, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     )
-    assert line == f"hil: qemu-system-{kind} is not installed (apt-get install {package})"
+    assert line == f"hil: {program} is not installed (apt-get install {package})"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -220,8 +220,18 @@ def test_a_crossbar_that_can_not_start_shows_why(
         node.close()
 
 
+def test_a_python_without_crossbar_takes_that_of_the_search_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = crossbar.find()
+    monkeypatch.setattr(crossbar.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert crossbar.find() == program
+
+
 def test_a_missing_crossbar_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossbar.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
     node = Node(tmp_path / "node")
     with pytest.raises(InfrastructureError, match=r"crossbar is not installed.*pip install"):
         node.start()
