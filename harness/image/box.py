@@ -48,10 +48,10 @@ _OWN = {
 """What the box's Vagrantfile writes on each machine's disk."""
 
 _ARGUMENTS = {"x86_64": " no_timer_check"}
-"""More for the kernel. Where the emulated CPU had too little time, Linux found no timer and panicked."""
+"""More for the kernel, which panics if an emulated CPU has too little time for the timer's test."""
 
 _FEATURES = {"x86_64": ["acpi", "apic"]}
-"""Of libvirt's machines. It refuses those, which are the provider's default, where there are none."""
+"""Of libvirt's machines. Those are the provider's default, and refused where there are none."""
 
 
 @dataclass(frozen=True)
