@@ -130,7 +130,7 @@ class Session:
         # else it starts a daemon that writes QEMU's log, and outlives it
         self.write(self.folder("config/libvirt") / "qemu.conf", 'stdio_handler = "file"\n')
         self._sweep = subprocess.Popen(
-            self._as_user("sh", "-c", _SWEEP.format(home=self.home)),
+            [*self._as_user(), "sh", "-c", _SWEEP.format(home=self.home)],
             stdin=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
@@ -145,16 +145,16 @@ class Session:
                 raise InfrastructureError(why, device=self._device, evidence=self._daemon.tail())
             time.sleep(0.05)
 
-    def _as_user(self, *words: str) -> list[str]:
+    def _as_user(self, *options: str) -> list[str]:
         if self._user is None:
-            return list(words)
+            return []
         user = [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
-        # another user is no longer bound to its parent, so once more
-        return ["setpriv", *user, "--pdeathsig", "KILL", "--", *words]
+        return ["setpriv", *user, *options, "--"]
 
     def _child(self, program: str, log: Path, *words: str) -> Child:
         path = tools.find(program, PROGRAMS[program])
-        argv = self._as_user(path, *words)
+        # who becomes another user is no longer bound to its parent, so once more
+        argv = [*self._as_user("--pdeathsig", "KILL"), path, *words]
         return Child(argv, log, env=self.environment, cwd=self.project)
 
     def vagrant(self, *words: str, timeout: float) -> str:
