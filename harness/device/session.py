@@ -37,14 +37,17 @@ VIRSH_SECONDS = 60
 
 _NOBODY = "nobody"
 
-# its input ends when the run does, whatever the reason
-_SWEEP = (
-    "cat >/dev/null; for file in {home}/run/libvirt/qemu/run/*.pid; do"
-    ' pid=$(cat "$file" 2>/dev/null) || continue;'
-    " if grep -q {home} /proc/$pid/cmdline 2>/dev/null; then kill -KILL $pid; fi;"
-    " while kill -0 $pid 2>/dev/null && grep -q {home} /proc/$pid/cmdline 2>/dev/null;"
-    " do sleep 0.05; done; done; rm -rf {home}"
-)
+_SWEEP = """\
+cat >/dev/null
+runs() { grep -qF "$1" /proc/$pid/cmdline 2>/dev/null; }
+for file in "$1"/run/libvirt/qemu/run/*.pid; do
+    pid=$(cat "$file" 2>/dev/null) && runs "$1" && kill -KILL $pid || continue
+    while runs "$1"; do sleep 0.05; done
+done
+rm -rf "$1"
+"""
+"""Ends what libvirt has started, which is nobody's child, when its own input ends: with the run,
+whatever the reason."""
 
 
 def check_host() -> None:
@@ -130,7 +133,7 @@ class Session:
         # else it starts a daemon that writes QEMU's log, and outlives it
         self.write(self.folder("config/libvirt") / "qemu.conf", 'stdio_handler = "file"\n')
         self._sweep = subprocess.Popen(
-            [*self._as_user(), "sh", "-c", _SWEEP.format(home=self.home)],
+            [*self._as_user(), "sh", "-c", _SWEEP, "sh", str(self.home)],
             stdin=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
@@ -183,7 +186,9 @@ class Session:
         if status != 0:
             why = f"`{what}` ended with status {status}"
             raise InfrastructureError(why, device=self._device, evidence=child.tail())
-        return log.read_text(errors="replace")
+        said = log.read_text(errors="replace")
+        log.unlink()
+        return said
 
     def check(self) -> None:
         """@raise InfrastructureError: the libvirt ended by itself."""

@@ -25,6 +25,7 @@ from harness.fault.link import Link
 from harness.fault.power import Power
 from harness.image import ARCHITECTURES, OWNERS, tools
 from harness.image.box import MEMORY_MIB, Box, box
+from paradrop.base import identity
 
 DEFAULT = "x86_64"
 
@@ -151,6 +152,7 @@ class VagrantDevice(Device):
         for name, data in self.config.items():
             self.write(self.config_home / name, data, 0o600, self.daemon_user)
         self.daemon("start")
+        self.wait_blank(BOOT_SECONDS)
         self.timeline.record(self.name, "booted")
 
     @property
@@ -270,6 +272,17 @@ class VagrantDevice(Device):
         owner: str | None = None,
     ) -> None:
         self.agent.write((str(path), mode, OWNERS[owner or "root"], data))
+
+    def adopt(self, pdid: str, router: str, token: str) -> None:
+        # the daemon's command, which does the same, is a Python that an emulated CPU has to start
+        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
+        owner = OWNERS[self.daemon_user]
+        self.agent.write(
+            (f"{self.config_home}/config", identity.MODE, owner, identity.dump_yaml(info)),
+            (f"{self.config_home}/keys/{identity.TOKEN_KEY}", 0o600, owner, token.encode()),
+        )
+        self.agent.sync()
+        self.reload()
 
     def read(self, path: PurePosixPath | str) -> bytes:
         return self.agent.read(str(path))
