@@ -154,8 +154,12 @@ def box_(
     """Make a router image into a box for Vagrant, or find it in the cache; prints its path."""
     made = box.box(arch, progress=_say)
     print(made.file)
-    _say(f"next, not as root: vagrant up {made.arch}")
-    _say(f"if an older box is in use: vagrant box add --force --name {made.name} {made.file}")
+    add = f"vagrant box add --force --name {made.name}"
+    if os.getuid() == 0:
+        _say(f"Vagrant is for an ordinary user: copy the box to where one can read it, then: {add}")
+        return
+    _say(f"next: vagrant up {made.arch}")
+    _say(f"if an older box is in use: {add} {made.file}")
 
 
 @images.command(name="list")

@@ -76,8 +76,8 @@ def test_a_box_is_named_with_the_command_that_is_next(tmp_path: Path) -> None:
     file = Path(done.stdout.strip())
     assert file.is_file()
     assert file.parent.name.startswith("box-aarch64-")
-    assert "vagrant up aarch64" in done.stderr
-    assert f"vagrant box add --force --name paradrop/router-aarch64 {file}" in done.stderr
+    assert "vagrant box add --force --name paradrop/router-aarch64" in done.stderr
+    assert ("vagrant up aarch64" in done.stderr) is (os.getuid() != 0)
     assert "no architecture z80" in refusal(hil("image", "box", "z80", cwd=tmp_path))
 
 
