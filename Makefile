@@ -1,22 +1,35 @@
 # `make qualify`: build the images, run every suite on every architecture, write the report.
 # `make test`: lint, types, fast tests (those of the library also on Debian 12's Twisted and
 #   autobahn), a short look at the emulated routers.
+# `make vagrant`: Vagrant, and the box for it; see docs/vagrant.md.
 # `make bench`: what is promised of the speed, both sides measured; some 45 minutes.
 # `make nightly`: the property tests, thoroughly.
 
 PYTHON ?= python3.11
 TOX := .tox/bootstrap/bin/tox
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
-MISSING = $(shell for p in $$(grep -v '^\#' requirements/debian.txt); do \
+missing = $(shell for p in $$(grep -v '^\#' requirements/$(1).txt); do \
 	dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q ^ii || echo $$p; done)
 
-.PHONY: qualify test bench nightly environment packages lock
+define install
+@set -e; missing="$(call missing,$(1))"; test -z "$$missing" || { \
+	echo "These Debian packages are missing and will be installed: $$missing"; \
+	$(AS_ROOT) apt-get update -q; \
+	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends $$missing; }
+endef
+
+.PHONY: qualify test vagrant bench nightly environment packages lock
 
 qualify: environment
 	.venv/bin/hil qualify
 
 test: packages $(TOX)
 	$(TOX) run -e harness,debian
+
+vagrant: environment
+	$(call install,vagrant)
+	.venv/bin/hil image box
 
 bench: environment
 	.venv/bin/python -m benchmarks
@@ -28,11 +41,7 @@ environment: packages $(TOX)
 	$(TOX) run -q -e harness --notest
 
 packages:
-	@set -e; missing="$(MISSING)"; test -z "$$missing" || { \
-		echo "These Debian packages are missing and will be installed: $$missing"; \
-		$(AS_ROOT) apt-get update -q; \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -q -y --no-install-recommends $$missing; }
+	$(call install,debian)
 
 $(TOX): requirements/tox.lock | packages
 	@echo "A Python environment for the harness is made in .venv and .tox"

@@ -27,6 +27,7 @@ except ImportError as error:  # the command is there wherever the library is
 from harness import image
 from harness.device import KINDS, kind_class, memory, split
 from harness.errors import HarnessError
+from harness.image import box
 from harness.image.listing import cached
 from harness.image.prune import Removed, prune
 
@@ -163,11 +164,26 @@ def build(
         print(_build(each, rebuild=rebuild).folder)
 
 
+@images.command(name="box")
+def box_(
+    arch: Annotated[str, typer.Argument(autocompletion=_archs)] = "x86_64",
+) -> None:
+    """Make a router image into a box for Vagrant, or find it in the cache; prints its path."""
+    made = box.box(arch, progress=_say)
+    print(made.file)
+    add = f"vagrant box add --force --name {made.name}"
+    if os.getuid() == 0:
+        _say(f"Vagrant is for an ordinary user: copy the box to where one can read it, then: {add}")
+        return
+    _say(f"next: vagrant up {made.arch}")
+    _say(f"if an older box is in use: {add} {made.file}")
+
+
 @images.command(name="list")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List the images and golden states in the cache, newest use first."""
+    """List the images, golden states and boxes in the cache, newest use first."""
     found = cached()
     if as_json:
         print(json.dumps([{**asdict(each), "folder": str(each.folder)} for each in found]))

@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "qemu-x86_64": "harness.device.qemu:QemuX86Device",
         "qemu-aarch64": "harness.device.qemu:QemuArmDevice",
         "qemu-armhf": "harness.device.qemu:QemuArmhfDevice",
+        "vagrant": "harness.device.vagrant:VagrantDevice",
     }
 )
 

@@ -1,4 +1,4 @@
-"""What is in the cache: images and golden states."""
+"""What is in the cache: images, golden states and boxes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from harness.image import cache
 from harness.image.architecture import ARCHITECTURES
 
-_PREFIXES = {"image": "", "golden": "golden-"}
+_PREFIXES = {"image": "", "golden": "golden-", "box": "box-"}
 
 
 @dataclass(frozen=True)
 class Cached:
-    """An image or a golden state in the cache.
+    """An image, a golden state or a box in the cache.
 
     `size` is what its files take on disk in bytes, `used` when it was last handed out in seconds
     since the epoch.
@@ -29,7 +29,7 @@ class Cached:
 
 
 def cached() -> list[Cached]:
-    """The images and golden states in the cache, newest use first; no unreadable ones."""
+    """What is in the cache, newest use first; nothing unreadable."""
     found = []
     for what, prefix in _PREFIXES.items():
         for arch in ARCHITECTURES:

@@ -82,6 +82,16 @@ def test_an_unknown_architecture_is_said(tmp_path: Path) -> None:
     assert "no architecture z80" in refusal(hil("image", "build", "z80", cwd=tmp_path))
 
 
+def test_a_box_is_named_with_the_command_that_is_next(tmp_path: Path) -> None:
+    done = hil("image", "box", "aarch64", cwd=tmp_path)
+    file = Path(done.stdout.strip())
+    assert file.is_file()
+    assert file.parent.name.startswith("box-aarch64-")
+    assert "vagrant box add --force --name paradrop/router-aarch64" in done.stderr
+    assert ("vagrant up aarch64" in done.stderr) is (os.getuid() != 0)
+    assert "no architecture z80" in refusal(hil("image", "box", "z80", cwd=tmp_path))
+
+
 def test_where_only_the_library_is_installed_it_says_what_is_missing() -> None:
     program = "import sys; sys.modules['typer'] = None; import harness.cli"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -1,0 +1,358 @@
+"""A router that Vagrant brings up from a box of our image, in a libvirt of its own."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+from harness.device import session, ssh, wan
+from harness.device.agent import Agent
+from harness.device.base import Completed, Device
+from harness.device.console import Console
+from harness.device.session import Session
+from harness.errors import BootError, CommandError, InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.fault.clock import Clock
+from harness.fault.freeze import Freeze
+from harness.fault.link import Link
+from harness.fault.power import Power
+from harness.image import ARCHITECTURES, OWNERS, tools
+from harness.image.box import MEMORY_MIB, Box, box
+from paradrop.base import identity
+
+DEFAULT = "x86_64"
+
+UP_SECONDS = 300
+"""From nothing to SSH: the box is unpacked, and the router boots; some 25 s where nothing else
+runs."""
+
+BOOT_SECONDS = 120
+
+_box = functools.cache(box)
+"""A box is looked at once a run."""
+
+_VAGRANTFILE = """\
+Vagrant.configure("2") do |config|
+  config.vm.box = {box}
+  config.vm.box_url = {url}
+  config.vm.box_check_update = false
+  config.vm.boot_timeout = {seconds}
+  config.vm.provider :libvirt do |libvirt|
+    libvirt.qemu_use_session = true
+    libvirt.uri = libvirt.system_uri = "qemu:///session"
+    {words}.each {{ |word| libvirt.qemuargs(value: word) }}
+  end
+end
+"""
+"""A JSON string or list is one of Ruby, too, as long as it has no `#`."""
+
+
+class VagrantDevice(Device):
+    """The one machine of a Vagrantfile that is written for it; beside what the box gives to
+    everybody, it has an agent, a console that is read, and a record of the packets of wan.
+
+    @param argument: its architecture.
+    """
+
+    kind: ClassVar[str] = "vagrant"
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"clock", "freeze", "link", "power", "rootfs"}
+    )
+    memory: ClassVar[int] = (MEMORY_MIB + 512) << 20  # of the emulator, libvirt and Vagrant
+
+    config_home = PurePosixPath("/etc/paradrop")
+    runtime_home = PurePosixPath("/var/run/paradrop")
+    daemon_user = "paradrop"
+
+    def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
+        super().__init__(folder, timeline, argument)
+        self.arch = argument or DEFAULT
+        self._session: Session | None = None
+        self._agent: Agent | None = None
+        self._console: Console | None = None
+        self._domain = ""
+        self._plugged = True
+        self._boots = itertools.count(1)
+        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
+        self.power = Power(self.name, self._power_off, self._power_on, timeline)
+        self.clock = Clock(self.name, self.succeed, timeline)
+        self.freeze = Freeze(self.name, self._freeze, timeline)
+
+    @classmethod
+    def check_host(cls, argument: str) -> None:
+        if argument and argument not in ARCHITECTURES:
+            raise InfrastructureError(
+                f"vagrant: no architecture {argument!r}", hint=f"there are: {_NAMES}"
+            )
+        session.check_host()
+        machine = ARCHITECTURES[argument or DEFAULT]
+        tools.find(machine.qemu, machine.qemu_package)
+
+    # -- the first start
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        box(self.arch, progress=progress)
+
+    def box(self) -> Box:
+        """What it is made of; packed if there is none."""
+        return _box(self.arch, progress=logging.getLogger("harness").info)
+
+    def start(self) -> None:
+        made = self._session = Session(self.name)
+        made.start()
+        made.link(self.box().file, made.home / "router.box")
+        text = _VAGRANTFILE.format(
+            box=json.dumps(self.box().name),
+            url=json.dumps(f"file://{made.home / 'router.box'}"),
+            seconds=UP_SECONDS,
+            words=json.dumps(self._words(made.home)),
+        )
+        made.write(made.project / "Vagrantfile", text)
+        try:
+            made.vagrant("up", timeout=UP_SECONDS)
+        except InfrastructureError as error:
+            if not (made.home / "console.log").exists():
+                raise
+            raise BootError(error.what, device=self.name, evidence=self._printed()) from error
+        self._domain = (self._data / "id").read_text()
+        self._attach()
+        self._blank()
+
+    @staticmethod
+    def _words(home: Path) -> list[str]:
+        """QEMU's options beside those of the box."""
+        console = f"socket,id=console,path={home}/console.sock,server=on,wait=off"
+        return [
+            *("-chardev", f"{console},logfile={home}/console.log,logappend=on"),
+            *("-serial", "chardev:console"),
+            *("-chardev", f"socket,id=agent,path={home}/agent.sock,server=on,wait=off"),
+            *("-device", "virtio-serial-pci,id=agent-port,bus=pcie.0,addr=0x18"),
+            *("-device", "virtserialport,bus=agent-port.0,chardev=agent,name=org.paradrop.agent"),
+            *("-object", f"filter-dump,id=wan-packets,netdev=wan,file={home}/wan.pcap"),
+        ]
+
+    def _attach(self) -> None:
+        home = self._on.home
+        self._console = Console(self.name, home / "console.sock", home / "console.log")
+        self._agent = Agent(self.name, home / "agent.sock")
+
+    def _blank(self) -> None:
+        """Have the daemon start as for the first time, now that its configuration is there."""
+        self.run("true", BOOT_SECONDS)  # init starts the agent last
+        self.daemon("stop")
+        self.erase_identity()
+        self.succeed(f"rm -f {self.config_home}/logs/*")
+        for name, data in self.config.items():
+            self.write(self.config_home / name, data, 0o600, self.daemon_user)
+        self.daemon("start")
+        self.wait_blank(BOOT_SECONDS)
+        self.timeline.record(self.name, "booted")
+
+    @property
+    def _data(self) -> Path:
+        """What Vagrant keeps of the machine."""
+        return self._on.project / ".vagrant/machines/default/libvirt"
+
+    @property
+    def _on(self) -> Session:
+        if self._session is None:
+            raise InfrastructureError("has not been started", device=self.name)
+        self._session.check()
+        return self._session
+
+    # -- power
+
+    def _power_on(self) -> None:
+        self._virsh("start")
+        self._attach()
+        if not self._plugged:
+            self._set_link(False)
+        self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
+        self.run("true", BOOT_SECONDS)
+        self.timeline.record(self.name, "booted")
+
+    def _power_off(self) -> None:
+        if self._agent is None:
+            return
+        self._virsh("destroy")
+        self._detach()
+
+    def _detach(self) -> None:
+        if self._agent is not None and self._console is not None:
+            self._agent.close()
+            self._console.close()
+            self._agent = self._console = None
+            packets = self._on.home / "wan.pcap"
+            if packets.exists():
+                shutil.copyfile(packets, self.folder / f"wan-{next(self._boots)}.pcap")
+
+    def _virsh(self, command: str, *words: str) -> str:
+        return self._on.virsh(command, self._domain, *words)
+
+    @property
+    def console(self) -> Console:
+        """Its serial console."""
+        if self._console is None:
+            raise InfrastructureError("is powered off", device=self.name)
+        return self._console
+
+    @property
+    def agent(self) -> Agent:
+        """Commands and files, while it has power."""
+        if self._agent is None:
+            raise InfrastructureError("is powered off", device=self.name)
+        return self._agent
+
+    def close(self) -> None:
+        if self._session is None:
+            return
+        try:
+            self._keep()
+            self._detach()
+        finally:
+            self._session.close()
+            self._session = None
+
+    def _keep(self) -> None:
+        """Save what it leaves from the end of its session's folder."""
+        for name, path in self._logs().items():
+            if path.exists() and path.parent != self.folder:
+                shutil.copyfile(path, self.folder / f"{name}.log")
+
+    def check(self) -> None:
+        if self._agent is None:
+            return
+        state = self._virsh("domstate", "--reason").strip()
+        if not state.startswith(("running", "paused")):
+            raise InfrastructureError(
+                f"the machine ended by itself: {state}", device=self.name, evidence=self._printed()
+            )
+
+    # -- link and freeze
+
+    def _set_link(self, up: bool) -> None:
+        self._plugged = up  # also while it is powered off
+        if self._agent is not None:
+            order = {"execute": "set_link", "arguments": {"name": "wan", "up": up}}
+            answer = self._virsh("qemu-monitor-command", json.dumps(order))
+            if "error" in json.loads(answer):
+                raise InfrastructureError(f"set_link: {answer.strip()}", device=self.name)
+
+    def _freeze(self, frozen: bool) -> None:
+        self._virsh("suspend" if frozen else "resume")
+
+    def wan(self, port: int) -> tuple[str, int]:
+        return wan.HOST, port
+
+    @property
+    def wan_address(self) -> str:
+        return wan.ALONE.address
+
+    # -- mgmt
+
+    def run(self, command: str, timeout: float = 60) -> Completed:
+        try:
+            return self.agent.run(command, timeout)
+        except InfrastructureError:
+            self.check()
+            raise
+
+    def write(
+        self,
+        path: PurePosixPath | str,
+        data: bytes,
+        mode: int = 0o644,
+        owner: str | None = None,
+    ) -> None:
+        self.agent.write((str(path), mode, OWNERS[owner or "root"], data))
+
+    def adopt(self, pdid: str, router: str, token: str) -> None:
+        # the daemon's command, which does the same, is a Python that an emulated CPU has to start
+        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
+        owner = OWNERS[self.daemon_user]
+        self.agent.write(
+            (f"{self.config_home}/config", identity.MODE, owner, identity.dump_yaml(info)),
+            (f"{self.config_home}/keys/{identity.TOKEN_KEY}", 0o600, owner, token.encode()),
+        )
+        self.agent.sync()
+        self.reload()
+
+    def read(self, path: PurePosixPath | str) -> bytes:
+        return self.agent.read(str(path))
+
+    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+        self.succeed(f"/etc/init.d/paradrop {action}")
+
+    def access(self) -> dict[str, str]:
+        forwards = self._virsh("qemu-monitor-command", "--hmp", "info usernet")
+        port = re.search(r"HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)", forwards)
+        if port is None:
+            raise InfrastructureError("QEMU forwards no port for mgmt", device=self.name)
+        private = (self._data / "private_key").read_bytes()
+        public = (self._data / "private_key.pub").read_text()
+        host_key = (self._data / "known_hosts").read_text().partition(" ")[2].strip()
+        key = ssh.ClientKey(private, public)
+        config = ssh.write_config(self.folder, int(port[1]), key, host_key)
+        return {
+            "shell": f"ssh -F {config} router",
+            "console": f"tail -f {self._on.home / 'console.log'}",
+        }
+
+    # -- evidence
+
+    def _logs(self) -> dict[str, Path]:
+        if self._session is None:
+            return {name: self.folder / f"{name}.log" for name in ("console", "QEMU")}
+        home = self._session.home
+        name = f"{self._session.project.name}_default"
+        return {
+            "console": home / "console.log",
+            "QEMU": home / f"cache/libvirt/qemu/log/{name}.log",
+        }
+
+    def _printed(self) -> str:
+        log = self._logs()["console"]
+        printed = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+        return "\n".join(printed) or "the console printed nothing"
+
+    def evidence(self) -> dict[str, str | Path]:
+        found: dict[str, str | Path] = {
+            name: path.read_text(errors="replace")
+            for name, path in self._logs().items()
+            if path.exists()
+        }
+        for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot that has ended
+            found[packets.stem] = packets
+        if self._session is not None and (last := self._session.home / "wan.pcap").exists():
+            found["wan"] = last
+        if self._agent is not None:
+            try:
+                log = self.read(self.config_home / "logs" / "log")
+                found["daemon log"] = log.decode(errors="replace")
+            except (InfrastructureError, CommandError) as error:
+                found["daemon log"] = f"could not be read: {error}"
+        return found
+
+    def facts(self) -> dict[str, str]:
+        image = self.box().image
+        return {
+            "architecture": self.arch,
+            "QEMU": tools.version(tools.find(image.architecture.qemu, "")),
+            "accelerator": "tcg (a box is for any computer)",
+            "libvirt": tools.version(tools.find("libvirtd", "libvirt-daemon")),
+            "Vagrant": tools.version(tools.find("vagrant", "vagrant")),
+            "box": self.box().key,
+            "image": image.key,
+            "kernel": image.manifest["kernel"],
+            "library": image.manifest["library"]["sha256"],
+        }
+
+
+_NAMES = ", ".join(ARCHITECTURES)
