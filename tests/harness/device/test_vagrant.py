@@ -203,7 +203,7 @@ def test_a_device_has_its_configuration_and_survives_a_power_cut() -> None:
             device.link("wan").up()
             assert device.succeed("cat /sys/class/net/eth1/carrier").strip() == "1"
 
-            device.run("echo c > /proc/sysrq-trigger & poweroff -f")
+            device.succeed("(sleep 1; poweroff -f) </dev/null >/dev/null 2>&1 &")
             _wait(lambda: _raises(device.check), "the machine to be missed")
         finally:
             device.close()
