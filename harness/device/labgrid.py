@@ -20,6 +20,7 @@ from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
+from paradrop.base import identity
 
 if TYPE_CHECKING:
     from harness.device.labgrid_console import ConsoleLog
@@ -280,7 +281,7 @@ class LabgridDevice(Device):
         command = f"umask 077 && cat > {new} && chmod {mode:o} {new}"
         if owner is not None:
             command += f" && chown {shlex.quote(owner)}: {new}"
-        done = self._run(f"{command} && mv {new} {target}", stdin=data)
+        done = self._run(f"{command} && mv {new} {target} && sync", stdin=data)
         if done.status != 0:
             raise CommandError(f"can't write {path}: {_said(done)}", device=self.name)
 
@@ -289,6 +290,14 @@ class LabgridDevice(Device):
         if done.status != 0:
             raise CommandError(f"can't read {path}: {_said(done)}", device=self.name)
         return done.stdout
+
+    def adopt(self, pdid: str, router: str, token: str) -> None:
+        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
+        token_file = self.config_home / "keys" / identity.TOKEN_KEY
+        config = identity.dump_yaml(info)
+        self.write(token_file, token.encode(), 0o600, self.daemon_user)
+        self.write(self.config_home / "config", config, identity.MODE, self.daemon_user)
+        self.reload()
 
     def access(self) -> dict[str, str]:
         where = self._place or f"-c {self.argument}"
