@@ -143,8 +143,14 @@ class Lab:
 
         @raise InfrastructureError: nothing, as no exporter is there that offers it.
         """
-        place = self.session.places[name]
-        found = []
+        found = list(self._parts(self.session.places[name]))
+        if not found:
+            raise InfrastructureError(
+                f"place {name!r} at {self.address} has nothing: is its exporter running?"
+            )
+        return found
+
+    def _parts(self, place: Any) -> Iterator[Part]:
         for exporter, groups in sorted(self.session.resources.items()):
             for group, resources in sorted(groups.items()):
                 for resource, entry in sorted(resources.items()):
@@ -155,12 +161,7 @@ class Lab:
                     if match is not None:
                         name_of = match.rename or resource
                         joined = "/".join(path)
-                        found.append(Part(joined, entry.cls, name_of, entry.avail, entry.extra))
-        if not found:
-            raise InfrastructureError(
-                f"place {name!r} at {self.address} has nothing: is its exporter running?"
-            )
-        return found
+                        yield Part(joined, entry.cls, name_of, entry.avail, entry.extra)
 
     # -- taking
 
@@ -238,14 +239,15 @@ class Lab:
         place = self.session.places.get(name)
         if place is None or place.acquired is None:
             raise InfrastructureError(f"place {name!r} was released by somebody else")
-        there = {part.path for part in self.parts(name)}
+        parts = list(self._parts(place))
+        there = {part.path for part in parts}
         for path in map("/".join, place.acquired_resources):
             if path not in there:
                 exporter = path.partition("/")[0]
                 raise InfrastructureError(
                     f"place {name!r} has lost its {path.split('/')[2]}: exporter {exporter} is gone"
                 )
-        for part in self.parts(name):
+        for part in parts:
             if why := part.extra.get("problem"):
                 raise InfrastructureError(f"place {name!r}: {why}")
 

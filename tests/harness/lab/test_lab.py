@@ -15,7 +15,9 @@ from laboratory import LIMIT, Lab, Run
 from harness.child import Child
 from harness.device import labgrid_place, labgrid_plan
 from harness.errors import InfrastructureError
-from harness.lab.exporter import export
+from harness.lab.control import Control
+from harness.lab.exporter import OFFERS, REST, export
+from harness.lab.router import Access, Router
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -210,6 +212,73 @@ class TestEnvironment:
         assert done.test("test_commands")["verdict"] == "passed"
         power = done.test("test_power")
         assert power["message"] == "labgrid:env.yaml has no power (the place has no power driver)"
+
+
+BOARD = """
+import pytest
+from pathlib import Path
+
+def test_it_joins_through_ssh(device, pdid, operator):
+    device.succeed("netstat -lnt | grep 127.0.0.1:")
+    assert operator.status(pdid)["pdid"] == pdid
+
+@pytest.mark.needs("power")
+def test_the_way_is_there_again_after_a_power_cut(device, rejoins):
+    device.succeed("sync")
+    with rejoins("power cycled"):
+        device.power.cycle()
+
+@pytest.mark.fresh
+def test_it_is_blank_again(device, blank):
+    assert not device.run("ls /etc/paradrop/keys").text
+
+@pytest.mark.needs("link", "rootfs")
+def test_link_and_rootfs(device): pass
+"""
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Access]:
+    """A router on a desk: reached over SSH, on a switched socket; of no lab."""
+    control = Control()
+    router = Router("qemu-x86_64", tmp_path / "board", control)
+    router.take("desk")
+    try:
+        assert router.loan is not None
+        while router.loan.access is None:
+            assert not router.loan.problem
+            time.sleep(0.05)
+        yield router.loan.access
+    finally:
+        router.close()
+        control.close()
+
+
+def test_a_board_on_the_desk(board: Access, run: Callable[..., Run], tmp_path: Path) -> None:
+    key = tmp_path / "board.key"
+    key.touch(0o600)
+    key.write_text(board.key)
+    target = {
+        "resources": {
+            "NetworkService": {"address": "127.0.0.1", "port": board.ssh, "username": "root"},
+            "NetworkPowerPort": {"model": REST, "host": board.power, "index": 0},
+            "HttpDigitalOutput": {"name": "wan", **OFFERS["wan"].always, "url": board.wan},
+        },
+        "drivers": {
+            "SSHDriver": {"keyfile": "board.key"},
+            "NetworkPowerDriver": {},
+            "HttpDigitalOutputDriver": {"name": "wan"},
+        },
+    }
+    file = tmp_path / "board.yaml"
+    file.write_text(yaml.safe_dump({"targets": {"desk": target}}))
+    done = run(BOARD, "--device", f"labgrid:{file}")
+    assert done.wait() == 0, done.output
+    verdicts = [test["verdict"] for test in done.result["tests"]]
+    assert verdicts == ["passed", "passed", "passed", "not applicable"]
+    message = done.test("test_link_and_rootfs")["message"]
+    assert "link (the daemon reaches the node through SSH, not over the cable)" in message
+    assert "rootfs (the target does not have it among its features)" in message
 
 
 class TestErrors:
