@@ -128,7 +128,7 @@ class Lab:
                 if token and place.reservation == token:
                     return str(place.name)
             raise InfrastructureError(
-                f"no place at {self.address} is reserved as {token or name!r}",
+                f"no place at {self.address} is reserved as {token or name}",
                 hint="labgrid-client reserve --wait",
             )
         if name not in places:

@@ -159,10 +159,7 @@ def _forced_proxy() -> bool:
 
 
 class Serial:
-    """Through labgrid's ShellDriver, or another of its CommandProtocol: what it says is text.
-
-    Standard error comes with standard output, and the end of a line is `\\n`.
-    """
+    """Through labgrid's ShellDriver, or another of its CommandProtocol: they give lines of text."""
 
     def __init__(self, device: str, target: Target, driver: Any) -> None:
         self._device = device
@@ -188,8 +185,12 @@ class Serial:
         return self._run(command, timeout)
 
     def _run(self, command: str, timeout: float) -> Completed:
-        # the last line break can't be seen in lines: something follows it
-        asked = f"sh -c {shlex.quote(command)}; status=$?; echo .; exit $status"
+        # what is printed on a console between two lines would be taken for the command's own
+        asked = (
+            "o=$(mktemp) && e=$(mktemp) || exit 125; "
+            f"sh -c {shlex.quote(command)} >$o 2>$e </dev/null; s=$?; "
+            "base64 <$o; echo -; base64 <$e; rm -f $o $e; exit $s"
+        )
         try:
             lines, _, status = self._driver.run(asked, timeout=timeout)
         except Exception as error:
@@ -197,8 +198,17 @@ class Serial:
                 f"`{command[:200]}` on the console: no end within {timeout:g} s",
                 device=self._device,
             ) from error
-        text = "\n".join(lines).removesuffix(".")
-        return Completed(command, status, text.encode(), b"")
+        try:
+            output, errors = ("".join(part.split()) for part in "\n".join(lines).split("-"))
+            decoded = [base64.b64decode(part, validate=True) for part in (output, errors)]
+        except ValueError as error:
+            raise InfrastructureError(
+                f"`{command[:200]}` on the console: its output is garbled",
+                device=self._device,
+                evidence="\n".join(lines),
+                hint="it needs base64 and mktemp, and a console on which nothing else is printed",
+            ) from error
+        return Completed(command, status, decoded[0], decoded[1])
 
     def _fed(self, command: str, timeout: float, stdin: bytes) -> Completed:
         """A line of a console is short: what the command reads is brought there in pieces."""

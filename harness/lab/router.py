@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from harness.bench import settings
 from harness.device import create, kind_class, memory
+from harness.device.console import Console
 from harness.device.proxy import Relay
 from harness.device.qemu import QemuDevice
 from harness.errors import BootError, HarnessError, InfrastructureError
@@ -82,9 +83,7 @@ class Loan:
             made.start()
         self._relay = Relay(made.on.ssh_port())
         self._held.callback(self._relay.close)
-        serial = SerialPort(
-            made.folder / "console.log", lambda text: self._device.console.send(text)
-        )
+        serial = SerialPort(self._console)
         self._held.callback(serial.close)
         made.access()  # writes the files of its SSH
         self.access = Access(
@@ -95,6 +94,12 @@ class Loan:
             power=self._switch(lambda: not self._off, self._set_power),
             wan=self._switch(lambda: self._plugged, self._set_link),
         )
+
+    def _console(self) -> Console | None:
+        try:
+            return self._device.console
+        except (InfrastructureError, AssertionError):  # off, or not yet on
+            return None
 
     def _switch(self, get: Callable[[], bool], turn: Callable[[bool], None]) -> str:
         url = self._control.add(Switch(get, lambda up: self._do(lambda: turn(up))))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from harness.device import loop
+from harness.device.console import Console
 
 LOOK_SECONDS = 0.1
 """How often it is looked whether the machine has printed more."""
@@ -17,14 +16,12 @@ LOOK_SECONDS = 0.1
 class SerialPort:
     """Gives whoever connects what is printed from then on, and types what they send.
 
-    @param log: the file that all goes into that the machine prints; may come later.
-    @param send: types on the console. Errors of it are the machine's being off, and ignored.
+    @param console: the one of the moment, or None while the machine is off.
     @ivar port: on 127.0.0.1.
     """
 
-    def __init__(self, log: Path, send: Callable[[str], None]) -> None:
-        self._log = log
-        self._send = send
+    def __init__(self, console: Callable[[], Console | None]) -> None:
+        self._console = console
         self._connections: set[asyncio.Task[None]] = set()
         self.port: int = loop.run(self._listen(), 10)
 
@@ -40,8 +37,9 @@ class SerialPort:
         printing = asyncio.ensure_future(self._print(writer))
         try:
             while data := await reader.read(4096):
-                with contextlib.suppress(Exception):
-                    self._send(data.decode(errors="replace"))
+                if (console := self._console()) is not None:
+                    with contextlib.suppress(OSError):  # it is being powered off
+                        console.send(data.decode(errors="replace"))
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -50,16 +48,18 @@ class SerialPort:
             self._connections.discard(task)
 
     async def _print(self, writer: asyncio.StreamWriter) -> None:
-        while not self._log.exists():
-            await asyncio.sleep(LOOK_SECONDS)
-        with self._log.open("rb") as log, contextlib.suppress(OSError):
-            log.seek(0, os.SEEK_END)
+        console = self._console()
+        seen = len(console.text) if console is not None else 0
+        with contextlib.suppress(OSError):
             while True:
-                if data := log.read(65536):
-                    writer.write(data)
+                if (now := self._console()) is not console:
+                    console, seen = now, 0
+                text = console.text if console is not None else ""
+                if len(text) > seen:
+                    writer.write(text[seen:].encode())
+                    seen = len(text)
                     await writer.drain()
-                else:
-                    await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
         async def close() -> None:
