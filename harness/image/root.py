@@ -110,11 +110,15 @@ def _install_wheels(
     for wheel in sorted(folder.glob("*.whl")):
         name, version = python.unpack(wheel, root)
         installed[name.lower()] = {"version": version, "sha256": sha256(wheel)}
-    packages = root / python.PACKAGES
+    drop_tests(root / python.PACKAGES)
+    return installed
+
+
+def drop_tests(packages: Path) -> None:
+    """Remove from unpacked wheels what only their developers need."""
     for pattern in _DROP_FROM_WHEELS:
         for path in list(packages.rglob(pattern)):
             _remove(path)
-    return installed
 
 
 def _prune(root: Path) -> None:
