@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import shlex
 import time
 from collections.abc import Set
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.device.base import Completed, Device
+from harness.device.software import Software
 from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
@@ -62,6 +64,7 @@ class LabgridDevice(Device):
         self._power_driver: Any = None
         self._facts: dict[str, str] = {}
         self._off = False
+        self._software: Software | None = None
         self.power = Power(self.name, self._cut, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
 
@@ -170,9 +173,8 @@ class LabgridDevice(Device):
     def _configure(self) -> None:
         """Have the daemon run with this bench's settings, and without an identity."""
         if self.run(f"test -x {INIT}").status != 0:
-            raise InfrastructureError(
-                f"has no daemon: there is no {INIT}", device=self.name, hint="put our image on it"
-            )
+            self._software = Software(self.name, self._run, self.write)
+            self._software.install()
         changed = {
             name
             for name, data in self.config.items()
@@ -197,11 +199,24 @@ class LabgridDevice(Device):
                 held.callback(self._target.cleanup)
             if self._shell is not None:
                 held.callback(self._shell.drop)
+            if self._software is not None:
+                held.callback(self._clean, self._software)
             if self._console is not None:
                 held.callback(self._console.close)
         self._lab = self._target = self._shell = self._console = self._power_driver = None
+        self._software = None
         self._place = ""
         self.links = {}
+
+    def _clean(self, software: Software) -> None:
+        """Have the target as it was; one that was left without power gets it back."""
+        try:
+            if self._off:
+                self._switch(True)
+                self._connect()
+            software.remove()
+        except HarnessError as error:
+            logging.getLogger("harness").warning(f"what was installed is still there: {error}")
 
     def check(self) -> None:
         if self._lab is not None and self._place:
@@ -231,6 +246,8 @@ class LabgridDevice(Device):
     def _power_on(self) -> None:
         self._switch(True)
         self._connect()
+        if self._software is not None:  # which no boot starts
+            self.daemon("start")
 
     def _turn(self, cable: Any) -> Any:
         def turn(up: bool) -> None:
@@ -251,6 +268,9 @@ class LabgridDevice(Device):
         return self._shell
 
     def run(self, command: str, timeout: float = 60) -> Completed:
+        if self._software is not None:
+            done = self._run(self._software.command(command), timeout)
+            return Completed(command, done.status, done.stdout, done.stderr)
         return self._run(command, timeout)
 
     def _run(self, command: str, timeout: float = 60, stdin: bytes = b"") -> Completed:
@@ -313,7 +333,10 @@ class LabgridDevice(Device):
         return "127.0.0.1", port
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
-        self.succeed(f"{INIT} {action}")
+        if self._software is not None:
+            self._software.daemon(action)
+        else:
+            self.succeed(f"{INIT} {action}")
 
     # -- evidence
 
@@ -334,6 +357,8 @@ class LabgridDevice(Device):
         facts = {"architecture": architecture, "kernel": kernel}
         if self._lab is not None:
             facts |= {"place": self._place, "coordinator": self._lab.address}
+        if self._software is not None:
+            facts |= self._software.facts()
         if kind := self._extra("kind"):
             facts["exported"] = kind
         return facts
