@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -109,6 +110,29 @@ def up(
             threading.Event().wait()
         finally:
             bench.close()
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(autocompletion=_kinds)] = "qemu-x86_64",
+    place: Annotated[
+        list[str] | None, typer.Option(help="Place of a router, repeatable; made if missing.")
+    ] = None,
+    coordinator: Annotated[
+        str, typer.Option(help="HOST:PORT of it.", envvar="LG_COORDINATOR")
+    ] = "127.0.0.1:20408",
+    name: Annotated[str, typer.Option(help="Of this exporter; default: the host's.")] = "",
+) -> None:
+    """Offer emulated routers to a labgrid lab, and keep them until Ctrl-C."""
+    try:
+        from harness.lab.exporter import export
+    except ImportError as error:
+        raise HarnessError(
+            f"{error.name} is not installed", hint="pip install 'paradrop[labgrid]'"
+        ) from error
+
+    _prepare([kind])
+    export(kind, place or ["router-1"], coordinator, name or socket.gethostname(), _say)
 
 
 @app.command(name="doctor")

@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "qemu-aarch64": "harness.device.qemu:QemuArmDevice",
         "qemu-armhf": "harness.device.qemu:QemuArmhfDevice",
         "vagrant": "harness.device.vagrant:VagrantDevice",
+        "labgrid": "harness.device.labgrid:LabgridDevice",
     }
 )
 

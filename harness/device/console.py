@@ -64,6 +64,12 @@ class Console:
                 self._news.wait(left)
         return found
 
+    @property
+    def text(self) -> str:
+        """What was printed since the machine started."""
+        with self._news:
+            return self._text
+
     def send(self, text: str) -> None:
         """Type on the console."""
         self._socket.sendall(text.encode())

@@ -15,10 +15,11 @@ class Relay:
     is told, and what was under way arrives after the cable is back, also the end of a connection.
 
     @param target: the loopback port that it leads to.
+    @ivar target: the same; a new connection leads to the one of now. No connection is taken to 0.
     """
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._connections: set[asyncio.Task[None]] = set()
         self.port: int = loop.run(self._listen(), 10)
 
@@ -44,7 +45,7 @@ class Relay:
         self._connections.add(task)
         try:
             await self._plugged.wait()
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
             try:
                 async with asyncio.TaskGroup() as pumps:
                     pumps.create_task(self._pump(reader, far_writer))

@@ -69,7 +69,7 @@ def build(
     @raise ImageError: unknown architecture, or a mirror, a tool, the disk or the code failed.
     @raise MissingToolError: a program is not installed; the error names its package.
     """
-    architecture, checkout, needs = _inputs(arch, project)
+    architecture, checkout, needs = inputs(arch, project)
     say = progress or logging.getLogger("harness").info
 
     def say_arch(text: str) -> None:
@@ -101,7 +101,7 @@ def find(arch: str, *, project: Path | None = None) -> Image | None:
 
     Nothing is checked. @raise ImageError: unknown architecture, or no checkout.
     """
-    root_entry, library_entry = map(cache.look, _parts(*_inputs(arch, project)))
+    root_entry, library_entry = map(cache.look, _parts(*inputs(arch, project)))
     if root_entry is None or library_entry is None:
         return None
     _, key = _joined(arch, root_entry[1], library_entry[1])
@@ -109,7 +109,7 @@ def find(arch: str, *, project: Path | None = None) -> Image | None:
     return None if entry is None else _image(arch, entry[0], key, entry[1])
 
 
-def _inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
+def inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
     """@return: with the checkout, and its list of what the daemon needs."""
     if arch not in ARCHITECTURES:
         raise ImageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")

@@ -54,13 +54,18 @@ def compile_tree(root: Path, folders: Sequence[Path]) -> None:
     )
 
 
-def download(architecture: Architecture, lock: Path, folder: Path) -> None:
-    """Fetch the wheels of a lock for a router's architecture, each checked against its hash."""
+def download(
+    architecture: Architecture, lock: Path, folder: Path, version: tuple[int, int] = VERSION
+) -> None:
+    """Fetch the wheels of a lock for a router's architecture, each checked against its hash.
+
+    @param version: of the Python that will use them.
+    """
     platforms = [f"--platform={tag}" for tag in architecture.platforms]
     tools.run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
-            *("--only-binary=:all:", f"--python-version={VERSION[0]}.{VERSION[1]}", *platforms),
+            *("--only-binary=:all:", f"--python-version={version[0]}.{version[1]}", *platforms),
             *("--dest", folder, "--requirement", lock),
         ],
         NAME,

@@ -120,16 +120,22 @@ def _install_wheels(
     return installed
 
 
+def drop_tests(packages: Path) -> None:
+    """Remove from unpacked packages what only their developers need."""
+    for pattern in _DROP_FROM_PYTHON:
+        for path in list(packages.rglob(pattern)):
+            _remove(path)
+
+
 def _prune(root: Path) -> None:
     _merge_usr(root)
     certificates = sorted((root / "usr/share/ca-certificates").rglob("*.crt"))
     bundle = b"".join(path.read_bytes() for path in certificates)
     doomed = [path for pattern in _listing("drop") for path in root.glob(pattern)]
     doomed += [path for path in (root / "etc").iterdir() if path.name not in _KEEP_OF_ETC]
-    packages = root / python.PACKAGES
-    doomed += [path for pattern in _DROP_FROM_PYTHON for path in packages.rglob(pattern)]
     for path in doomed:
         _remove(path)
+    drop_tests(root / python.PACKAGES)
     target = root / "etc/ssl/certs/ca-certificates.crt"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(bundle)

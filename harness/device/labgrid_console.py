@@ -1,0 +1,46 @@
+"""What a target prints on its serial console, kept in a file: evidence."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from pexpect import TIMEOUT
+
+LOOK_SECONDS = 0.5
+
+
+class ConsoleLog:
+    """Reads an active console driver of labgrid, and writes all of it to a file.
+
+    @param driver: of its ConsoleProtocol, those that are read by size.
+    """
+
+    def __init__(self, driver: Any, path: Path) -> None:
+        self.path = path
+        self._driver = driver
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="labgrid-console", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self.path.open("ab", buffering=0) as file:
+            while not self._ended.is_set():
+                try:
+                    # not `read`: labgrid keeps one stack of steps for all threads
+                    file.write(self._driver._read(size=1, timeout=LOOK_SECONDS, max_size=4096))
+                except TIMEOUT:
+                    continue
+                except Exception as error:
+                    if not self._ended.is_set():
+                        file.write(f"\n-- the console is gone: {error} --\n".encode())
+                    return
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines printed."""
+        return "\n".join(self.path.read_text(errors="replace").splitlines()[-lines:])
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join(5)

@@ -1,0 +1,169 @@
+"""What a labgrid target has, and how it is made: looked up without taking anything."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from labgrid import Environment, Target, target_factory
+from labgrid.driver import ManualPowerDriver
+from labgrid.exceptions import InvalidConfigError, NoConfigFoundError
+from labgrid.protocol import CommandProtocol, DigitalOutputProtocol, PowerProtocol
+from labgrid.resource.remote import RemotePlaceManager
+
+from harness.device.labgrid_place import DEFAULT, Lab, Part, here, visit
+from harness.errors import InfrastructureError
+
+WAN = "wan"
+"""Name of the digital output that is the cable: on while it is plugged in."""
+
+DRIVERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "NetworkService": ("SSHDriver", "networkservice"),
+        "NetworkSerialPort": ("SerialDriver", "port"),
+        "NetworkPowerPort": ("NetworkPowerDriver", "port"),
+        "PDUDaemonPort": ("PDUDaemonDriver", "port"),
+        "HttpDigitalOutput": ("HttpDigitalOutputDriver", "http"),
+    }
+)
+"""Drivers that need no words of a user, by the class of their resource, each with its binding."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A target, before anything of it is taken.
+
+    @param name: what it is called. @param place: of a lab, or empty for a board without one, as
+        `Lab.find` takes it. @param coordinator: of that lab.
+    @param targets: the configuration of targets, as a file of labgrid has it; `name` is one.
+    @param file: that file, if there is one. @param parts: what the place has.
+    """
+
+    name: str
+    place: str
+    coordinator: str
+    config: Mapping[str, Any]
+    file: Path | None
+    parts: tuple[Part, ...]
+
+    @property
+    def emulated(self) -> Part | None:
+        """The SSH of a router that `hil export` offers, if it is one."""
+        return next((part for part in self.parts if "kind" in part.extra), None)
+
+    @property
+    def here(self) -> bool:
+        """Whether it is an emulated router of this very computer, which reaches our loopback."""
+        return self.emulated is not None and self.emulated.extra.get("here") == here()
+
+    def lacks(self, needs: Set[str]) -> dict[str, str]:
+        """Those of some capabilities that the target has not, with the reason."""
+        drivers = list(_drivers(self.config))
+        whose = "place" if self.place else "target"
+        missing = {}
+        if not any(
+            issubclass(cls, PowerProtocol) and not issubclass(cls, ManualPowerDriver)
+            for cls, _ in drivers
+        ):
+            missing["power"] = f"the {whose} has no power driver"
+        if not any(issubclass(cls, DigitalOutputProtocol) and name == WAN for cls, name in drivers):
+            missing["link"] = f"the {whose} has no digital output named {WAN}"
+        elif not self.here:
+            missing["link"] = "the daemon reaches the node through SSH, not over the cable"
+        if self.emulated is None and "rootfs" not in self.config.get("features", ()):
+            missing["rootfs"] = f"the {whose} does not have it among its features"
+        return {need: why for need, why in missing.items() if need in needs}
+
+    def make(self, lab: Lab | None) -> Target:
+        """The target, its drivers not active yet.
+
+        @param lab: has taken the place.
+        @raise InfrastructureError: drivers and resources don't fit.
+        """
+        environment = Environment(str(self.file)) if self.file is not None else None
+        manager = RemotePlaceManager.get()  # one for all places, and that of an earlier one
+        manager.resources.clear()
+        manager.unmanaged_resources.clear()
+        if lab is not None:
+            manager.env, manager.session, manager.loop = environment, lab.session, lab.session.loop
+        try:
+            config = copy.deepcopy(dict(self.config))
+            return target_factory.make_target(self.name, config, env=environment)
+        except Exception as error:
+            raise InfrastructureError(f"labgrid can't make {self.name!r}: {error}") from error
+
+
+@functools.cache
+def plan(argument: str) -> Plan:
+    """@param argument: a file that ends in `.yaml`, or a place; see `Lab.find`.
+    @raise InfrastructureError: there is no such file, coordinator or place, or nothing in it.
+    """
+    if argument.endswith((".yaml", ".yml")):
+        return _of_a_file(Path(argument))
+    coordinator = os.environ.get("LG_COORDINATOR", DEFAULT)
+    parts = _look(coordinator, argument)
+    drivers: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        driver, binding = DRIVERS.get(part.cls, ("", ""))
+        if driver and (driver not in drivers or part.name == "default"):
+            # a digital output is known by its name
+            drivers[driver] = {"cls": driver, "name": part.name, "bindings": {binding: part.name}}
+    if "SSHDriver" not in drivers:
+        raise InfrastructureError(
+            f"place {argument!r} has no NetworkService",
+            hint="write an environment file that says how to get in: --device labgrid:ENV.yaml",
+        )
+    config = {
+        "resources": [{"cls": "RemotePlace", "name": argument}],
+        "drivers": list(drivers.values()),
+    }
+    return Plan(argument, argument, coordinator, config, None, parts)
+
+
+def _of_a_file(file: Path) -> Plan:
+    try:
+        environment = Environment(str(file))
+    except (NoConfigFoundError, InvalidConfigError, KeyError, OSError, ImportError) as error:
+        raise InfrastructureError(f"labgrid: {file}: {getattr(error, 'msg', error)}") from error
+    targets = environment.config.get_targets()
+    if len(targets) != 1 and "main" not in targets:
+        raise InfrastructureError(
+            f"labgrid: {file} has {len(targets)} targets", hint="have one, or call one `main`"
+        )
+    role = "main" if "main" in targets else next(iter(targets))
+    config = targets[role] or {}
+    if not any(issubclass(cls, CommandProtocol) for cls, _ in _drivers(config)):
+        raise InfrastructureError(
+            f"labgrid: target {role!r} of {file} has no way in", hint="add SSHDriver or ShellDriver"
+        )
+    resources, _ = target_factory.normalize_config(copy.deepcopy(config))
+    places = [str(name) for name in resources.get("RemotePlace", {})]
+    if not places:
+        return Plan(role, "", "", config, file, ())
+    default = os.environ.get("LG_COORDINATOR", DEFAULT)
+    coordinator = environment.config.get_option("coordinator_address", default)
+    return Plan(role, places[0], coordinator, config, file, _look(coordinator, places[0]))
+
+
+def _look(coordinator: str, place: str) -> tuple[Part, ...]:
+    with visit(coordinator) as lab:
+        return tuple(lab.parts(lab.find(place)))
+
+
+def _drivers(config: Mapping[str, Any]) -> Iterable[tuple[type, str]]:
+    """Classes of drivers, and their names.
+
+    @raise InfrastructureError: labgrid has no such driver.
+    """
+    _, drivers = target_factory.normalize_config(copy.deepcopy(dict(config)))
+    for cls, named in drivers.items():
+        if cls not in target_factory.drivers:
+            raise InfrastructureError(f"labgrid has no driver {cls!r}")
+        for name in named:
+            yield target_factory.drivers[cls], name or ""
