@@ -21,6 +21,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "process": "harness.device.process:ProcessDevice",
         "qemu-x86_64": "harness.device.qemu:QemuX86Device",
         "qemu-aarch64": "harness.device.qemu:QemuArmDevice",
+        "file": "harness.device.file:FileDevice",
     }
 )
 

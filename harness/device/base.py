@@ -71,7 +71,7 @@ class Device(ABC):
     the router's own, `snapshot` where it starts from a saved state and can go back to one,
     `several` where there can be more than one at a time."""
 
-    memory: ClassVar[int] = 128 << 20
+    memory: int = 128 << 20
     """Bytes of this computer's memory that one may grow to."""
 
     config_home: PurePosixPath

@@ -206,6 +206,10 @@ class Software:
             f"{BASE}/bin/control stop && {python} -IS {BASE}/setup remove"
         )
 
+    def booted(self) -> None:
+        """The system has booted: start the daemon, which its init knows nothing of."""
+        self.daemon("start")
+
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         """Start it, so that it is kept running, or stop it. It is not started by a boot.
 

@@ -91,12 +91,12 @@ def chosen(config: pytest.Config) -> list[str]:
 def _check_kinds(config: pytest.Config) -> None:
     if config.getoption("--device"):
         from harness.device import kind_class, split
-        from harness.errors import InfrastructureError
+        from harness.errors import HarnessError
 
         try:
             for kind in chosen(config):
                 kind_class(kind).check_host(split(kind)[1])
-        except InfrastructureError as error:
+        except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
 
 
