@@ -69,7 +69,7 @@ def command(
         # waited for: this computer does not lose its power
         words += ["-drive", f"if=none,id=disk,format=qcow2,file.filename={_escape(disk)}"]
         words[-1] += ",file.cache.no-flush=on"
-        words += ["-device", "virtio-blk-pci,drive=disk,addr=0x4,bootindex=0"]
+        words += ["-device", "virtio-blk-pci,drive=disk,addr=0x4"]
     cards = [address.hex(":") for address in addresses]
     words += ["-netdev", "user,id=mgmt,net=10.0.2.0/24,restrict=on"]
     words[-1] += ",hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"

@@ -64,7 +64,18 @@ class Shell:
         )
         since, said = 0, False
         while True:
-            found = self._console.wait_for(asked, max(deadline - time.monotonic(), 0.1), since)
+            try:
+                left = max(deadline - time.monotonic(), 0.1)
+                found = self._console.wait_for(asked, left, since)
+            except BootError as error:
+                ended = "the machine ended" in error.what
+                why = "the machine ended" if ended else f"{timeout:g} s passed"
+                raise BootError(
+                    f"{why} before the console showed its prompt, {self._prompt!r}",
+                    device=self._device,
+                    hint="what it did show is below: is `console` right in its description?",
+                    evidence=error.evidence,
+                ) from error
             since = found.end()
             if found["prompt"] is not None:
                 break

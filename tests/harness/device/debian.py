@@ -14,14 +14,14 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.image import apt, cache
+from harness.image import apt, cache, tools
 
 PACKAGES = (
     *("bash", "busybox-static", "coreutils", "dash", "grep", "grub-common", "grub-pc-bin"),
     *("iproute2", "kmod", "libpam-modules", "linux-image-cloud-amd64", "login", "mount", "passwd"),
     *("procps", "python3", "sed", "systemd-sysv", "udev", "util-linux"),
 )
-_MODULES = ("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev")
+_MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev")
 _MODULES += ("virtio_pci", "virtio_blk")
 
 FIRST_SECTOR = 2048
@@ -35,6 +35,7 @@ FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n",
     "etc/group": "root:x:0:\n",
     "etc/hostname": "cloud\n",
+    "root/.profile": "PS1='root@cloud:~# '\n",
     "etc/hosts": "127.0.0.1 localhost cloud\n",
     "etc/machine-id": f"{'5e' * 16}\n",
     "etc/fstab": "tmpfs /tmp tmpfs mode=1777 0 0\n",
@@ -111,6 +112,8 @@ def _build(folder: Path) -> cache.Manifest:
     shutil.copyfile(image, folder / "kernel")
     _initrd(folder / "initrd", tree, modules)
     core = _grub(work, tree)
+    depmod = [_program("depmod"), "-b", str(tree), modules.name]
+    subprocess.run(depmod, check=True)
     _configure(tree)
     shutil.copyfile(folder / "kernel", tree / "boot/kernel")
     shutil.copyfile(folder / "initrd", tree / "boot/initrd")
@@ -118,6 +121,10 @@ def _build(folder: Path) -> cache.Manifest:
     _disk(work, tree, core, folder / "disk.qcow2")
     shutil.rmtree(work)
     return {"packages": versions}
+
+
+def _program(name: str) -> str:
+    return tools.find(name, name)
 
 
 def _configure(tree: Path) -> None:
@@ -211,16 +218,14 @@ def _disk(work: Path, tree: Path, core: bytes, target: Path) -> None:
         file.truncate(SIZE_MIB << 20)
     offset = FIRST_SECTOR << 9
     blocks = (SIZE_MIB << 10) - (offset >> 10)
-    words = ["mke2fs", "-q", "-F", "-t", "ext3", "-m", "0", "-b", "4096", "-d", str(tree)]
+    words = [_program("mke2fs"), "-q", "-F", "-t", "ext3", "-m", "0", "-b", "4096", "-d", str(tree)]
     words += ["-E", f"offset={offset},root_owner=0:0", str(raw), f"{blocks >> 2}"]
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    subprocess.run(words, check=True, env={**os.environ, "PATH": path})
+    subprocess.run(words, check=True)
     if os.geteuid() != 0:
         names = [str(each.relative_to(tree)) for each in tree.rglob("*")]
         lines = [f'sif "/{name}" {who} 0' for name in names for who in ("uid", "gid")]
-        debug = ["debugfs", "-w", "-f", "-", f"{raw}?offset={offset}"]
+        debug = [_program("debugfs"), "-w", "-f", "-", f"{raw}?offset={offset}"]
         text = "\n".join(lines) + "\n"
-        environment = {**os.environ, "PATH": path}
-        subprocess.run(debug, input=text.encode(), check=True, capture_output=True, env=environment)
+        subprocess.run(debug, input=text.encode(), check=True, capture_output=True)
     convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)]
     subprocess.run(convert, check=True)
