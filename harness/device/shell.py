@@ -183,6 +183,13 @@ class Shell:
         for start in range(0, len(data), LINE):
             text = "".join(map(_typed, data[start : start + LINE]))
             self._line(f"printf '{text}' >>{path}")
+        there = self._line(":", f"wc -c <{path}").strip()
+        if there != str(len(data)):
+            raise InfrastructureError(
+                f"a file arrived on the console with {there} bytes of {len(data)}",
+                device=self._device,
+                hint="does something else print or type there?",
+            )
 
     def _show(self, path: str) -> str:
         return f"{_ENCODERS[self._encoder]}{path}"
@@ -199,5 +206,5 @@ class Shell:
 
 def _typed(byte: int) -> str:
     """A byte as printf takes it: what a shell, printf or a terminal would change is octal."""
-    safe = chr(byte).isascii() and chr(byte).isprintable() and chr(byte) not in "'\\%!"
+    safe = chr(byte).isascii() and chr(byte).isprintable() and chr(byte) not in "'\\%!-"
     return chr(byte) if safe else f"\\{byte:03o}"
