@@ -113,6 +113,7 @@ class FileDevice(Device):
         if disk_of is not None and not self._disk.exists():
             disk.overlay(disk_of, _format(self.firmware), self._disk)
         self._boot()
+        self._set_addresses()
         self.software.install()
         for name, data in self.config.items():
             self.write(self.config_home / name, data, 0o600, self.daemon_user)
@@ -123,10 +124,12 @@ class FileDevice(Device):
         if self.firmware.disk is not None:
             disk.overlay(self.firmware.disk, _format(self.firmware), self._disk)
         self._boot()
-        found = self.software.obstacles()
-        if not found and not self._agent and self.firmware.library == "install":
-            found = ["it has no virtio serial port (the driver virtio_console) to install over"]
-        return found
+        if found := self.software.obstacles():
+            return found
+        if not self._agent and self.firmware.library == "install":
+            return ["it has no virtio serial port (the driver virtio_console) to install over"]
+        self._set_addresses()
+        return []
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:
@@ -165,7 +168,6 @@ class FileDevice(Device):
         self._shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
         self._shell.enter(wanted.timeout)
         self._start_agent(self._shell)
-        self._set_addresses()
 
     def _start_agent(self, shell: Shell) -> None:
         """Have the agent run there, if there is what it needs."""
@@ -252,6 +254,7 @@ class FileDevice(Device):
 
     def _power_on(self) -> None:
         self._boot()
+        self._set_addresses()
         self.software.booted()
 
     def _set_link(self, up: bool) -> None:

@@ -54,7 +54,7 @@ _OFF = (
 
 EARLY = """\
 set root=(hd0,msdos1)
-linux /boot/kernel root=/dev/vda1 rw console=ttyS0 quiet mitigations=off
+linux /boot/kernel root=/dev/vda1 rw console=ttyS0 quiet mitigations=off no_timer_check cryptomgr.notests
 initrd /boot/initrd
 boot
 """
@@ -71,10 +71,12 @@ for word in $(/bin/busybox cat /proc/cmdline); do
     case $word in
     root=*) root=${word#root=} ;;
     rw) mode=rw ;;
+    init=*) init=${word#init=} ;;
     esac
 done
 if [ -z "$root" ]; then
     # a system of its own, as small as they get
+    /bin/busybox mount -t sysfs sys /sys
     /bin/busybox mkdir -p /tmp /usr/bin /usr/sbin /sbin /etc
     /bin/busybox --install -s
     while :; do
