@@ -54,7 +54,7 @@ _OFF = (
 
 EARLY = """\
 set root=(hd0,msdos1)
-linux /boot/kernel root=/dev/vda1 rw console=ttyS0 quiet mitigations=off no_timer_check cryptomgr.notests
+linux /boot/kernel root=/dev/vda1 rw console=ttyS0 quiet mitigations=off no_timer_check
 initrd /boot/initrd
 boot
 """

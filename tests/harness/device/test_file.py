@@ -78,7 +78,7 @@ def test_a_read_only_root_is_said(parts: Path, tmp_path: Path) -> None:
     boot = {key: str(parts / name) for key, name in keys.items()}
     append = f"{KERNEL} root=/dev/vda1 ro init=/bin/bash"
     argument = describe(tmp_path, "root@.*# ", append=append, **boot)
-    with pytest.raises(InfrastructureError, match="/opt is read-only, and /opt/paradrop") as raised:
+    with pytest.raises(InfrastructureError, match="/ is read-only, and /opt/paradrop") as raised:
         FileDevice.check_host(argument)
     assert "/etc is read-only, and /etc/paradrop" in raised.value.what
     assert "\n" not in str(raised.value)
