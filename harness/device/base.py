@@ -95,10 +95,12 @@ class Device(ABC):
 
     @classmethod
     def check_host(cls, argument: str) -> None:
-        """Look whether this computer can have one; fast, nothing is made or started.
+        """Look whether this computer can have one; fast, and nothing is made or started but to
+        look for the first time at an image that somebody brings.
 
         @param argument: see `Device`.
         @raise InfrastructureError: it can't; says what to do.
+        @raise BootError: an image that somebody brings does not come up.
         """
         if argument:
             raise InfrastructureError(f"{cls.kind}: takes no argument, not {argument!r}")

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import itertools
 import json
+import logging
 import secrets
 import shlex
 import tempfile
@@ -375,6 +376,8 @@ def _examined(argument: str, described: Firmware) -> list[str]:
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     verdict = cache.folder() / "firmware" / f"{name}.json"
     if not verdict.exists():
+        say = logging.getLogger("harness").info
+        say(f"file:{argument}: booting it once, to see what is in the daemon's way")
         found = _ask(argument)
         verdict.parent.mkdir(parents=True, exist_ok=True)
         fresh = verdict.with_suffix(f".{secrets.token_hex(4)}")
