@@ -371,8 +371,8 @@ def _examined(argument: str, described: Firmware) -> list[str]:
         stat = path.stat()
         facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
     here = Path(__file__).parent
-    code = [here / name for name in ("file.py", "software.py", "installed.py", "board/probe")]
-    facts += [sha256(each) for each in code]
+    code = ("emulator.py", "file.py", "installed.py", "software.py", "board/probe")
+    facts += [sha256(here / name) for name in code]
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     verdict = cache.folder() / "firmware" / f"{name}.json"
     if not verdict.exists():

@@ -12,9 +12,11 @@ from pathlib import Path
 import debian
 import pytest
 
+import paradrop
 from harness.bench import Bench, Identity
 from harness.device import Device
 from harness.device.file import FileDevice
+from harness.device.installed import Installed
 from harness.errors import BootError, InfrastructureError
 from harness.image.digest import sha256
 
@@ -172,6 +174,31 @@ def test_its_cable_can_be_pulled(bench: Bench, device: Device, identity: Identit
 def test_its_power_can_be_cut(bench: Bench, device: Device, identity: Identity) -> None:
     with bench.rejoins(identity.pdid, after="power cycled"):
         device.power.cycle()
+
+
+@pytest.mark.timeout(BOOT)
+def test_a_system_that_has_the_daemon_itself(
+    bench: Bench, device: FileDevice, identity: Identity
+) -> None:
+    """The same system, its daemon a service of its own init for the moment."""
+    own = Installed(device.name, device.run, device._write)
+    unit, command = "/etc/systemd/system/paradropd.service", "/usr/bin/paradropd"
+    device.daemon("stop")
+    assert own.obstacles() == [
+        "there is neither a service paradropd of systemd, nor /etc/init.d/paradropd nor "
+        "/etc/init.d/paradrop"
+    ]
+    device.write(unit, (Path(paradrop.__file__).parent / "paradropd.service").read_bytes())
+    device.succeed(f"ln -s /opt/paradrop/bin/paradropd {command}; systemctl daemon-reload")
+    try:
+        assert own.obstacles() == []
+        assert own.facts() == {"daemon": f"paradropd {paradrop.__version__}"}
+        with bench.rejoins(identity.pdid, after="daemon restarted"):
+            own.daemon("start")
+        own.daemon("stop")
+        assert device.run("systemctl is-active paradropd").text == "inactive\n"
+    finally:
+        device.run(f"systemctl stop paradropd; rm {unit} {command}; systemctl daemon-reload")
 
 
 @pytest.mark.timeout(BOOT)
