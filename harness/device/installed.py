@@ -20,6 +20,7 @@ class Installed:
     def __init__(self, device: str, run: Run, write: Write) -> None:
         self._device = device
         self._run = run
+        self._version = ""
 
     def obstacles(self) -> list[str]:
         """What is missing there, a line each."""
@@ -36,7 +37,8 @@ class Installed:
         return why
 
     def facts(self) -> dict[str, str]:
-        return {"daemon": self._run("paradropd --version", 120).text.strip()}
+        self._version = self._version or self._run("paradropd --version", 120).text.strip()
+        return {"daemon": self._version}
 
     def command(self, text: str) -> str:
         return text
