@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "qemu-armhf": "harness.device.qemu:QemuArmhfDevice",
         "vagrant": "harness.device.vagrant:VagrantDevice",
         "labgrid": "harness.device.labgrid:LabgridDevice",
+        "file": "harness.device.file:FileDevice",
     }
 )
 

@@ -71,7 +71,7 @@ class Device(ABC):
     the router's own, `snapshot` where it starts from a saved state and can go back to one,
     `several` where there can be more than one at a time."""
 
-    memory: ClassVar[int] = 128 << 20
+    memory: int = 128 << 20
     """Bytes of this computer's memory that one may grow to."""
 
     config_home: PurePosixPath
@@ -95,10 +95,12 @@ class Device(ABC):
 
     @classmethod
     def check_host(cls, argument: str) -> None:
-        """Look whether this computer can have one; fast, nothing is made or started.
+        """Look whether this computer can have one; fast, and nothing is made or started but to
+        look for the first time at an image that somebody brings.
 
         @param argument: see `Device`.
         @raise InfrastructureError: it can't; says what to do.
+        @raise BootError: an image that somebody brings does not come up.
         """
         if argument:
             raise InfrastructureError(f"{cls.kind}: takes no argument, not {argument!r}")

@@ -44,15 +44,22 @@ class Console:
             self._closed = True
             self._news.notify_all()
 
-    def wait_for(self, pattern: str, timeout: float = 60) -> re.Match[str]:
+    @property
+    def printed(self) -> int:
+        """Characters that were printed since the machine started."""
+        with self._news:
+            return len(self._text)
+
+    def wait_for(self, pattern: str, timeout: float = 60, since: int = 0) -> re.Match[str]:
         """Wait until what was printed since the machine started matches a regular expression.
 
+        @param since: characters that are not looked at; see `printed`.
         @raise BootError: nothing matched in `timeout` seconds, or the machine ended.
         """
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout
         with self._news:
-            while (found := wanted.search(self._text)) is None:
+            while (found := wanted.search(self._text, since)) is None:
                 left = deadline - time.monotonic()
                 if self._closed or left <= 0:
                     why = "the machine ended" if self._closed else f"{timeout:g} s passed"

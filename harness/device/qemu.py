@@ -50,7 +50,7 @@ class QemuDevice(Device):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"clock", "freeze", "link", "power", "rootfs", "several", "snapshot"}
     )
-    memory: ClassVar[int] = (machine.MEMORY_MIB + machine.TRANSLATED_MIB + 32) << 20  # QEMU itself
+    memory: int = (machine.MEMORY_MIB + machine.TRANSLATED_MIB + 32) << 20  # QEMU itself
     arch: ClassVar[str]
 
     config_home = PurePosixPath("/etc/paradrop")

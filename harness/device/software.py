@@ -25,8 +25,9 @@ OLDEST_PYTHON = (3, 11)
 NEEDS_MIB: Mapping[str, int] = {BASE: 120, CONFIG_HOME: 4, RUNTIME_HOME: 1}
 """Free space: the archive and what it unpacks to; an identity and its logs; a pid."""
 
-INSTALL_SECONDS = 300
-"""Of unpacking and importing; an emulated CPU takes some 30 s."""
+INSTALL_SECONDS = 900
+"""Of unpacking or importing everything: an emulated CPU takes some 40 s, on a busy computer far
+longer."""
 
 _MODULES = (
     *("asyncio", "bz2", "ctypes", "decimal", "email", "hashlib", "html", "http", "importlib"),
@@ -145,7 +146,7 @@ class Software:
             script = (_BOARD / "probe").read_text()
             script = script.replace("@MODULES@", " ".join(_MODULES))
             script = script.replace("@FOLDERS@", " ".join(NEEDS_MIB))
-            self._system = _System.read(self._run(script, 120).text)
+            self._system = _System.read(self._run(script, 300).text)
             if not self._system.folders:
                 self._system = None
                 raise InfrastructureError("its shell does not run our script", device=self._device)
@@ -205,6 +206,10 @@ class Software:
             f"test -f {BASE}/undo.json || {{ rm -rf {BASE}; exit; }}; "
             f"{BASE}/bin/control stop && {python} -IS {BASE}/setup remove"
         )
+
+    def booted(self) -> None:
+        """The system has booted: start the daemon, which its init knows nothing of."""
+        self.daemon("start")
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         """Start it, so that it is kept running, or stop it. It is not started by a boot.

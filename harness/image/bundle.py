@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.errors import ImageError
 from harness.image import cache, library, python, root
 from harness.image.architecture import Architecture
 from harness.image.build import inputs

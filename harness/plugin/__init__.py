@@ -36,7 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    _check_kinds(config)
     config.addinivalue_line("markers", "needs(*capabilities): what the device must be able to do")
     config.addinivalue_line("markers", "fresh: the test gets a device that no test had before")
     config.addinivalue_line("markers", "own_device: a module that shares its device with no other")
@@ -45,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # not before now, so that `host` is ours and not the one of testinfra's own plugin
     config.pluginmanager.register(fixtures, "hil-fixtures")
     config.pluginmanager.register(Progress(), "hil-progress")
+    _check_kinds(config)
     if config.getoption("--report") and not hasattr(config, "workerinput"):
         from harness.plugin.collector import Collector
 
@@ -91,12 +91,12 @@ def chosen(config: pytest.Config) -> list[str]:
 def _check_kinds(config: pytest.Config) -> None:
     if config.getoption("--device"):
         from harness.device import kind_class, split
-        from harness.errors import InfrastructureError
+        from harness.errors import HarnessError
 
         try:
             for kind in chosen(config):
                 kind_class(kind).check_host(split(kind)[1])
-        except InfrastructureError as error:
+        except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
 
 

@@ -1,0 +1,400 @@
+"""A router image that somebody brings, in QEMU: `--device file:router.yaml`.
+
+The way in is its serial console. Where it has Python and a virtio serial port, the agent of our own
+routers is started there after each boot, and commands and files go over that.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import logging
+import secrets
+import shlex
+import tempfile
+import time
+from collections.abc import Set
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+from harness import image
+from harness.device import accel, disk, emulator, firmware, wan
+from harness.device.base import Completed, Device
+from harness.device.console import Console
+from harness.device.firmware import Firmware
+from harness.device.installed import Installed
+from harness.device.machine import Machine
+from harness.device.shell import Shell
+from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
+from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.fault.clock import Clock
+from harness.fault.freeze import Freeze
+from harness.fault.link import Link
+from harness.fault.power import Power
+from harness.image import cache, tools
+from harness.image.digest import sha256
+from harness.image.root import GUEST
+
+NETWORK_SECONDS = 60
+"""From a login to an address by DHCP."""
+
+_MGMT, _WAN = "10.0.2.15", wan.ALONE.address
+_AGENT = GUEST / "root/usr/libexec/paradrop/agent"
+
+_load = functools.cache(firmware.load)
+
+
+class FileDevice(Device):
+    """A foreign system on a machine of its own, on a disk that begins as the user's.
+
+    @param argument: the YAML file that describes it; see `harness.device.firmware`.
+    """
+
+    kind: ClassVar[str] = "file"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"clock", "freeze", "link", "power"})
+
+    config_home = PurePosixPath(CONFIG_HOME)
+    runtime_home = PurePosixPath(RUNTIME_HOME)
+    daemon_user = "paradrop"
+
+    def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
+        super().__init__(folder, timeline, argument)
+        self.firmware = _load(Path(argument).absolute())
+        self.memory = (self.firmware.memory + emulator.TRANSLATED_MIB + 64) << 20
+        self._disk = folder / "disk.qcow2"
+        self._machine: Machine | None = None
+        self._shell: Shell | None = None
+        self._agent = False
+        self._plugged = True
+        self._boots = itertools.count(1)
+        card = secrets.token_bytes(2)
+        self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
+        bring = Software if self.firmware.library == "install" else Installed
+        self.software: Software | Installed = bring(self.name, self._run, self._write)
+        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
+        self.power = Power(self.name, self._power_off, self._power_on, timeline)
+        self.clock = Clock(self.name, self.succeed, timeline)
+        self.freeze = Freeze(self.name, self._freeze, timeline)
+
+    # -- before there is one
+
+    @classmethod
+    def check_host(cls, argument: str) -> None:
+        """Look at the image, and boot it once if it is not known yet what is in the way there.
+
+        @raise InfrastructureError: its description is wrong, or the daemon can't run on it.
+        @raise BootError: it does not boot, or its console lets nobody in.
+        """
+        if not argument:
+            raise InfrastructureError("file: of which image?", hint="--device file:router.yaml")
+        described = _load(Path(argument).absolute())
+        tools.find(described.architecture.qemu, described.architecture.qemu_package)
+        _format(described)
+        emulator.efi(described)
+        if obstacles := _examined(argument, described):
+            why = "; ".join(obstacles)
+            raise InfrastructureError(f"file:{argument}: the daemon can't run on it: {why}")
+
+    @classmethod
+    def lacks(cls, argument: str, needs: Set[str]) -> dict[str, str]:
+        why = {
+            "rootfs": "its system is not the routers' own",
+            "several": "each is alone on its wan",
+            "snapshot": "its clones would not differ",
+        }
+        return {need: why.get(need, "") for need in super().lacks(argument, needs)}
+
+    # -- its life
+
+    def start(self) -> None:
+        disk_of = self.firmware.disk
+        if disk_of is not None and not self._disk.exists():
+            disk.overlay(disk_of, _format(self.firmware), self._disk)
+        self._boot()
+        self._set_addresses()
+        self.software.install()
+        for name, data in self.config.items():
+            self.write(self.config_home / name, data, 0o600, self.daemon_user)
+        self.software.daemon("restart")
+
+    def obstacles(self) -> list[str]:
+        """Boot it and ask why the daemon can't run on it, a line each."""
+        if self.firmware.disk is not None:
+            disk.overlay(self.firmware.disk, _format(self.firmware), self._disk)
+        self._boot()
+        if found := self.software.obstacles():
+            return found
+        if not self._agent and self.firmware.library == "install":
+            return ["it has no virtio serial port (the driver virtio_console) to install over"]
+        self._set_addresses()
+        return []
+
+    @functools.cached_property
+    def accelerator(self) -> accel.Accelerator:
+        """What it runs on; the kernel that tries it is the image's own, or else a router's."""
+        kernel = self.firmware.kernel
+        if kernel is None and (ours := image.find(self.firmware.architecture.name)) is not None:
+            kernel = ours.kernel
+        folder = cache.folder() / "accelerators"
+        return accel.choose(self.firmware.architecture.name, self._qemu(), kernel, folder)
+
+    def _qemu(self) -> str:
+        architecture = self.firmware.architecture
+        return tools.find(architecture.qemu, architecture.qemu_package)
+
+    def _boot(self) -> None:
+        self._qemu()
+        words = emulator.command(
+            *(self.firmware, self.accelerator, self.folder),
+            self._disk if self.firmware.disk is not None else None,
+            *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
+        )
+        self._machine = running = Machine(self.name, self.folder, self.timeline)
+        self._agent = False
+        try:
+            running.start(words)
+            if not self._plugged:
+                running.set_link("wan", False)
+            self._log_in()
+        except HarnessError:
+            running.autopsy()
+            raise
+        self.timeline.record(self.name, "booted")
+
+    def _log_in(self) -> None:
+        wanted = self.firmware.console
+        self._shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
+        self._shell.enter(wanted.timeout)
+        self._start_agent(self._shell)
+
+    def _start_agent(self, shell: Shell) -> None:
+        """Have the agent run there, if there is what it needs."""
+        ports = "/sys/class/virtio-ports"
+        found = shell.run(
+            f"ls -d {ports} || modprobe virtio_console; ls -d {ports} && command -v python3", 60
+        )
+        if found.status != 0:
+            return
+        path = f"{shell.folder}/agent"
+        shell.write(path, _AGENT.read_bytes(), 0o700)
+        shell.run(f"setsid python3 -IS {path} </dev/null >/dev/null 2>&1 &", 60)
+        self._agent = True
+        self.on.agent.run("true", 60)
+
+    def _set_addresses(self) -> None:
+        network = self.firmware.network
+        for card, address in ((network.mgmt, _MGMT), (network.wan, _WAN)):
+            if self._run(f"test -e /sys/class/net/{card}", 60).status != 0:
+                there = " ".join(self._run("ls /sys/class/net", 60).text.split())
+                raise BootError(
+                    f"it has no network card {card}",
+                    device=self.name,
+                    hint=f"check `network` in {self.firmware.path}: it has {there}",
+                )
+            if network.addresses == "set":
+                self._set_address(card, address)
+        if network.addresses == "dhcp" and self._plugged:
+            self._wait_address(network.wan)
+
+    def _set_address(self, card: str, address: str) -> None:
+        done = self._run(
+            f"if command -v ip >/dev/null; then ip link set {card} up && "
+            f"{{ ip address show dev {card} | grep -q 'inet {address}/' || "
+            f"ip address add {address}/24 dev {card}; }}; "
+            f"else ifconfig {card} {address} netmask 255.255.255.0 up; fi",
+            60,
+        )
+        if done.status != 0:
+            said = (done.stdout + done.stderr).decode(errors="replace")
+            raise BootError(f"{card} takes no address", device=self.name, evidence=said)
+
+    def _wait_address(self, card: str) -> None:
+        command = f"ip -4 address show dev {card} 2>/dev/null || ifconfig {card}"
+        deadline = time.monotonic() + NETWORK_SECONDS
+        while "10.0.3." not in (said := self._run(command, 60).text):
+            if time.monotonic() > deadline:
+                raise BootError(
+                    f"{card} has no address after {NETWORK_SECONDS} s",
+                    device=self.name,
+                    hint="its system does not ask for one: write `addresses: set`",
+                    evidence=said,
+                )
+            time.sleep(0.5)
+
+    @property
+    def on(self) -> Machine:
+        """The machine, while it has power. @raise InfrastructureError: it has none."""
+        if self._machine is None:
+            raise InfrastructureError("is powered off", device=self.name)
+        self._machine.check()
+        return self._machine
+
+    @property
+    def console(self) -> Console:
+        """Its serial console."""
+        found = self.on.console
+        assert found is not None
+        return found
+
+    def close(self) -> None:
+        self._power_off()
+
+    def check(self) -> None:
+        if self._machine is not None:
+            self._machine.check()
+
+    # -- faults
+
+    def _power_off(self) -> None:
+        if self._machine is not None:
+            self._machine.close()
+            self._machine = None
+
+    def _power_on(self) -> None:
+        self._boot()
+        self._set_addresses()
+        self.software.booted()
+
+    def _set_link(self, up: bool) -> None:
+        self._plugged = up  # also while it is powered off
+        if self._machine is not None:
+            self._machine.set_link("wan", up)
+
+    def _freeze(self, frozen: bool) -> None:
+        self.on.pause() if frozen else self.on.resume()
+
+    def wan(self, port: int) -> tuple[str, int]:
+        return wan.HOST, port
+
+    @property
+    def wan_address(self) -> str:
+        return _WAN
+
+    # -- mgmt
+
+    def run(self, command: str, timeout: float = 60) -> Completed:
+        return self._run(self.software.command(command), timeout)
+
+    def _run(self, command: str, timeout: float) -> Completed:
+        running = self.on
+        try:
+            if self._agent:
+                return running.agent.run(command, timeout)
+            assert self._shell is not None
+            return self._shell.run(command, timeout)
+        except InfrastructureError:
+            running.autopsy()
+            raise
+
+    def write(
+        self,
+        path: PurePosixPath | str,
+        data: bytes,
+        mode: int = 0o644,
+        owner: str | None = None,
+    ) -> None:
+        self._write(str(path), data, mode)
+        if owner not in (None, "root"):
+            self.succeed(f"chown {owner}: {shlex.quote(str(path))}")
+
+    def _write(self, path: str, data: bytes, mode: int) -> None:
+        running = self.on
+        if self._agent:
+            running.agent.write((path, mode, 0, data))
+        else:
+            assert self._shell is not None
+            self._shell.write(path, data, mode)
+
+    def read(self, path: PurePosixPath | str) -> bytes:
+        if self._agent:
+            return self.on.agent.read(str(path))
+        assert self._shell is not None
+        return self._shell.read(str(path))
+
+    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+        self.software.daemon(action)
+
+    def access(self) -> dict[str, str]:
+        return {
+            "console": f"tail -f {self.folder / 'console.log'}",
+            "ssh": f"ssh -p {self.on.ssh_port()} root@127.0.0.1",
+        }
+
+    # -- evidence
+
+    def evidence(self) -> dict[str, str | Path]:
+        files = {"console": self.folder / "console.log", "QEMU": self.folder / "qemu.log"}
+        found: dict[str, str | Path] = {
+            name: path.read_text(errors="replace") for name, path in files.items() if path.exists()
+        }
+        for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
+            found[packets.stem] = packets
+        if self._machine is not None:
+            try:
+                log = self.read(self.config_home / "logs" / "log")
+                found["daemon log"] = log.decode(errors="replace")
+            except (InfrastructureError, CommandError) as error:
+                found["daemon log"] = f"could not be read: {error}"
+        return found
+
+    def facts(self) -> dict[str, str]:
+        facts = {
+            "architecture": self.firmware.architecture.name,
+            "QEMU": tools.version(self._qemu()),
+            "accelerator": f"{self.accelerator.name} ({self.accelerator.why})",
+            "image": ", ".join(f"{each.name} {_digest(each)[:16]}" for each in self.firmware.files),
+            "description": self.firmware.path.name,
+            "library": self.firmware.library,
+        }
+        return facts | self.software.facts()
+
+
+_digest = functools.cache(sha256)
+
+
+@functools.cache
+def _format(described: Firmware) -> str:
+    """The format of its disk, which has been looked at; empty if it has none."""
+    if described.disk is None:
+        return ""
+    boots = described.kernel is None and described.architecture.name == "x86_64"
+    return disk.inspect(described.disk, boots=boots)
+
+
+def _examined(argument: str, described: Firmware) -> list[str]:
+    """What is in the daemon's way, from the cache if nothing has changed since it was asked."""
+    facts: list[object] = [described.path.read_text()]
+    for path in described.files:
+        stat = path.stat()
+        facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    here = Path(__file__).parent
+    code = ("emulator.py", "file.py", "installed.py", "software.py", "board/probe")
+    facts += [sha256(here / name) for name in code]
+    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    verdict = cache.folder() / "firmware" / f"{name}.json"
+    if not verdict.exists():
+        say = logging.getLogger("harness").info
+        say(f"file:{argument}: booting it once, to see what is in the daemon's way")
+        found = _ask(argument)
+        verdict.parent.mkdir(parents=True, exist_ok=True)
+        fresh = verdict.with_suffix(f".{secrets.token_hex(4)}")
+        fresh.write_text(json.dumps(found))
+        fresh.replace(verdict)
+    obstacles: list[str] = json.loads(verdict.read_text())
+    return obstacles
+
+
+def _ask(argument: str) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        home = Path(folder) / "look"
+        home.mkdir(mode=0o700)
+        timeline = Timeline(home / "timeline.jsonl")
+        device = FileDevice(home, timeline, argument)
+        try:
+            return device.obstacles()
+        finally:
+            device.close()
+            timeline.close()

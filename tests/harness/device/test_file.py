@@ -1,0 +1,209 @@
+"""Images that somebody brings, for real: a Debian as clouds have it, and the smallest system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import debian
+import pytest
+
+import paradrop
+from harness.bench import Bench, Identity
+from harness.device import Device
+from harness.device.file import FileDevice
+from harness.device.installed import Installed
+from harness.errors import BootError, InfrastructureError
+from harness.image.digest import sha256
+
+BOOT = 900
+"""Seconds; a boot of the Debian takes 20 on two idle cores."""
+
+KERNEL = "console=ttyS0 quiet mitigations=off nokaslr norandmaps cryptomgr.notests no_timer_check"
+
+
+@pytest.fixture(scope="module")
+def parts() -> Path:
+    return debian.make()
+
+
+def describe(folder: Path, prompt: str, timeout: int = BOOT, network: str = "", **keys: str) -> str:
+    """Write a description. @return: its path."""
+    network = network or "{mgmt: eth0, wan: eth1}"
+    lines = ["image: file", "architecture: x86_64", *(f"{key}: {keys[key]}" for key in keys)]
+    lines += [f"console: {{prompt: '{prompt}', timeout: {timeout}}}", f"network: {network}"]
+    path = folder / "router.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def tiny(folder: Path, parts: Path, prompt: str = "root@tiny:.*# ", timeout: int = BOOT) -> str:
+    """A busybox and no Python, as small as a router's own system may be."""
+    boot = {"kernel": str(parts / "kernel"), "initrd": str(parts / "initrd"), "append": KERNEL}
+    return describe(folder, prompt, timeout, memory="128", **boot)
+
+
+@pytest.mark.timeout(BOOT)
+def test_no_python_is_said_before_any_test_runs(parts: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_suite.py").write_text("def test_it(device): pass\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", f"--device=file:{tiny(tmp_path, parts)}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    assert len(said) == 1
+    assert "router.yaml: the daemon can't run on it: it has no Python" in said[0]
+    assert "test_it" not in done.stdout
+
+
+@pytest.mark.timeout(BOOT)
+def test_a_wrong_prompt_is_a_boot_error_with_what_the_console_showed(
+    parts: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BootError, match=r"40 s passed .* its prompt, 'router> '") as raised:
+        FileDevice.check_host(tiny(tmp_path, parts, "router> ", timeout=40))
+    assert "Please press Enter to activate this console." in raised.value.evidence
+
+
+@pytest.mark.timeout(BOOT)
+def test_a_read_only_root_is_said(parts: Path, tmp_path: Path) -> None:
+    """The Debian without its init: Python is there, and nothing can be written."""
+    keys = {"root": "disk.qcow2", "kernel": "kernel", "initrd": "initrd"}
+    boot = {key: str(parts / name) for key, name in keys.items()}
+    append = f"{KERNEL} root=/dev/vda1 ro init=/bin/bash"
+    argument = describe(tmp_path, "root@.*# ", append=append, **boot)
+    with pytest.raises(InfrastructureError, match="/ is read-only, and /opt/paradrop") as raised:
+        FileDevice.check_host(argument)
+    assert "/etc is read-only, and /etc/paradrop" in raised.value.what
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_disk_is_said_at_once(parts: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2").write_bytes(bytes(4096))
+    argument = describe(tmp_path, "# ", disk="disk.qcow2")
+    with pytest.raises(InfrastructureError, match=r"/disk.qcow2 is damaged: .*\(copy it again"):
+        FileDevice.check_host(argument)
+
+
+def test_which_image_has_to_be_said() -> None:
+    with pytest.raises(
+        InfrastructureError, match=r"of which image\? \(--device file:router.yaml\)"
+    ):
+        FileDevice.check_host("")
+
+
+def test_why_it_has_no_root_of_ours() -> None:
+    assert FileDevice.lacks("x", {"rootfs", "link"}) == {
+        "rootfs": "its system is not the routers' own"
+    }
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        bench = Bench(Path(folder))
+        yield bench
+        bench.close()
+
+
+@pytest.fixture(scope="module")
+def cloud(parts: Path) -> Iterator[str]:
+    """The description of the Debian, as its user would write it."""
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        home = Path(folder)
+        (home / "password").write_text(f"{debian.PASSWORD}\n")
+        (home / "password").chmod(0o600)
+        (home / "router.yaml").write_text(
+            textwrap.dedent(f"""\
+                image: file
+                architecture: x86_64
+                disk: {parts / "disk.qcow2"}
+                memory: 320
+                console:
+                  prompt: 'root@cloud:.*# '
+                  login: root
+                  password_file: password
+                  timeout: {BOOT}
+                network: {{mgmt: enp0s2, wan: enp0s3, addresses: dhcp}}
+                library: install
+                """)
+        )
+        yield str(home / "router.yaml")
+
+
+@pytest.fixture(scope="module")
+def device(bench: Bench, cloud: str) -> Device:
+    return bench.device(f"file:{cloud}")
+
+
+@pytest.fixture(scope="module")
+def identity(bench: Bench, device: Device) -> Identity:
+    return bench.provision(device)
+
+
+@pytest.mark.timeout(2 * BOOT)
+def test_the_daemon_is_installed_and_joins(
+    bench: Bench, device: FileDevice, identity: Identity, parts: Path
+) -> None:
+    bench.assert_healthy(identity.pdid)
+    assert device.succeed("paradropd --version").startswith("paradropd ")
+    assert device.python("import paradrop; print(paradrop.__file__)").startswith("/opt/paradrop/")
+    owner = device.succeed("stat -c %U /proc/$(cat /var/run/paradrop/paradropd.pid)")
+    assert owner.strip() == "paradrop"
+    assert debian.PASSWORD not in (device.folder / "console.log").read_text()
+    recorded = (parts / "manifest.json").read_text()
+    assert sha256(parts / "disk.qcow2") in recorded, "the user's disk was written"
+
+
+@pytest.mark.timeout(BOOT)
+def test_its_cable_can_be_pulled(bench: Bench, device: Device, identity: Identity) -> None:
+    (session,) = bench.operator.sessions(identity.pdid)
+    with bench.rejoins(identity.pdid, after="cable pulled"), device.link("wan").unplugged():
+        bench.operator.wait_left(identity.pdid, session, timeout=60)
+
+
+@pytest.mark.timeout(2 * BOOT)
+def test_its_power_can_be_cut(bench: Bench, device: Device, identity: Identity) -> None:
+    with bench.rejoins(identity.pdid, after="power cycled"):
+        device.power.cycle()
+
+
+@pytest.mark.timeout(BOOT)
+def test_a_system_that_has_the_daemon_itself(
+    bench: Bench, device: FileDevice, identity: Identity
+) -> None:
+    """The same system, its daemon a service of its own init for the moment."""
+    own = Installed(device.name, device.run, device._write)
+    unit, command = "/etc/systemd/system/paradropd.service", "/usr/bin/paradropd"
+    device.daemon("stop")
+    assert own.obstacles() == [
+        "there is neither a service paradropd of systemd, nor /etc/init.d/paradropd nor "
+        "/etc/init.d/paradrop"
+    ]
+    device.write(unit, (Path(paradrop.__file__).parent / "paradropd.service").read_bytes())
+    device.succeed(f"ln -s /opt/paradrop/bin/paradropd {command}; systemctl daemon-reload")
+    try:
+        assert own.obstacles() == []
+        assert own.facts() == {"daemon": f"paradropd {paradrop.__version__}"}
+        with bench.rejoins(identity.pdid, after="daemon restarted"):
+            own.daemon("start")
+        own.daemon("stop")
+        assert device.run("systemctl is-active paradropd").text == "inactive\n"
+    finally:
+        device.run(f"systemctl stop paradropd; rm {unit} {command}; systemctl daemon-reload")
+
+
+@pytest.mark.timeout(BOOT)
+def test_it_is_as_it_was_when_the_daemon_is_removed(device: FileDevice) -> None:
+    device.software.remove()
+    left = "ls -d /opt /etc/paradrop* /var/run/paradrop*; grep paradrop /etc/passwd"
+    assert device.run(left).stdout == b""
+    assert device.run("cat /proc/[0-9]*/cmdline | grep -a paradropd").stdout == b""
