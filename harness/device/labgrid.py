@@ -48,7 +48,7 @@ class LabgridDevice(Device):
 
     kind: ClassVar[str] = "labgrid"
     capabilities: ClassVar[frozenset[str]] = frozenset({"clock", "link", "power", "rootfs"})
-    memory: ClassVar[int] = 32 << 20  # of this computer: it runs elsewhere
+    memory: int = 32 << 20  # of this computer: it runs elsewhere
 
     config_home = PurePosixPath("/etc/paradrop")
     runtime_home = PurePosixPath("/var/run/paradrop")

@@ -65,7 +65,7 @@ class VagrantDevice(Device):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {"clock", "freeze", "link", "power", "rootfs"}
     )
-    memory: ClassVar[int] = (MEMORY_MIB + 512) << 20  # of the emulator, libvirt and Vagrant
+    memory: int = (MEMORY_MIB + 512) << 20  # of the emulator, libvirt and Vagrant
 
     config_home = PurePosixPath("/etc/paradrop")
     runtime_home = PurePosixPath("/var/run/paradrop")
