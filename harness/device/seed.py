@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 BAKED = frozenset({"settings.ini"})
 """Files of the configuration that the daemon reads when it starts: part of a golden state."""
 
-REST_SECONDS = 120
-"""From the end of the boot until the daemon has started and nothing is to be done."""
+REST_SECONDS = 300
+"""From the end of the boot until the daemon has started and nothing is to be done: on an idle
+computer some 10 s, as armhf 40 s, and several times that on a busy one."""
 
 _IDLE = (
     "while :; do set -- $(head -n 1 /proc/stat); idle=$5; sleep 0.5;"
