@@ -287,7 +287,7 @@ def test_a_board_on_the_desk(description: Path, run: Callable[..., Run]) -> None
     done = run(BOARD, "--device", f"labgrid:{description}")
     assert done.wait() == 0, done.output
     verdicts = [test["verdict"] for test in done.result["tests"]]
-    assert verdicts == ["passed", "passed", "passed", "not applicable"]
+    assert sorted(verdicts) == ["not applicable", "passed", "passed", "passed"]
     message = done.test("test_link_and_rootfs")["message"]
     assert "link (the daemon reaches the node through SSH, not over the cable)" in message
     assert "rootfs (the target does not have it among its features)" in message
