@@ -39,9 +39,8 @@ DRIVERS: Mapping[str, tuple[str, str]] = MappingProxyType(
 class Plan:
     """A target, before anything of it is taken.
 
-    @param name: what it is called. @param place: of a lab, or empty for a board without one, as
-        `Lab.find` takes it. @param coordinator: of that lab.
-    @param targets: the configuration of targets, as a file of labgrid has it; `name` is one.
+    @param name: what it is called. @param place: of a lab, as `Lab.find` takes it; or empty.
+    @param coordinator: of that lab. @param config: of the target, as a file of labgrid has it.
     @param file: that file, if there is one. @param parts: what the place has.
     """
 

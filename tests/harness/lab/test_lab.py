@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,7 +260,9 @@ def board(tmp_path: Path) -> Iterator[Access]:
         control.close()
 
 
-def test_a_board_on_the_desk(board: Access, run: Callable[..., Run], tmp_path: Path) -> None:
+@pytest.fixture
+def description(board: Access, tmp_path: Path) -> Path:
+    """The environment file of the board."""
     key = tmp_path / "board.key"
     key.touch(0o600)
     key.write_text(board.key)
@@ -277,13 +280,31 @@ def test_a_board_on_the_desk(board: Access, run: Callable[..., Run], tmp_path: P
     }
     file = tmp_path / "board.yaml"
     file.write_text(yaml.safe_dump({"targets": {"desk": target}}))
-    done = run(BOARD, "--device", f"labgrid:{file}")
+    return file
+
+
+def test_a_board_on_the_desk(description: Path, run: Callable[..., Run]) -> None:
+    done = run(BOARD, "--device", f"labgrid:{description}")
     assert done.wait() == 0, done.output
     verdicts = [test["verdict"] for test in done.result["tests"]]
-    assert verdicts == ["passed", "passed", "passed", "not applicable"]
+    assert sorted(verdicts) == ["not applicable", "passed", "passed", "passed"]
     message = done.test("test_link_and_rootfs")["message"]
     assert "link (the daemon reaches the node through SSH, not over the cable)" in message
     assert "rootfs (the target does not have it among its features)" in message
+
+
+def test_a_board_that_can_not_have_the_daemon_says_why(
+    description: Path, board: Access, run: Callable[..., Run]
+) -> None:
+    words = ["ssh", "-p", str(board.ssh), "-i", str(description.with_name("board.key"))]
+    words += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    words += ["root@127.0.0.1", "/etc/init.d/paradrop stop; rm /etc/init.d/paradrop"]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    done = run("def test_commands(device): pass", "--device", f"labgrid:{description}")
+    assert done.wait() == 1, done.output
+    test = done.test("test_commands")
+    assert test["verdict"] == "error: infrastructure"
+    assert "the daemon can't run there: / is read-only" in test["message"], test["message"]
 
 
 class TestErrors:
