@@ -55,7 +55,7 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         finding["measurements"] = [[m.name, m.seconds, m.fault] for m in bench.measurements]
     if report.skipped:
         finding["verdict"] = Verdict.NOT_APPLICABLE
-        finding["message"] = _reason(report).removeprefix("not applicable: ")
+        finding["message"] = _reason(report)
     elif report.failed and call.excinfo is not None and finding["verdict"] == Verdict.PASSED:
         error, details = call.excinfo.value, report.longreprtext
         try:  # a test on a machine that has died says nothing about the router
@@ -110,7 +110,8 @@ def _unjudged(item: pytest.Item) -> Finding:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    return report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return text.removeprefix("Skipped: ").removeprefix("not applicable: ")
 
 
 def _nodeid(item: pytest.Item) -> str:

@@ -158,6 +158,7 @@ def test_verdict_and_message(ran: Any, name: str) -> None:
     found = ran.test(name)
     assert (found["verdict"], message in found["message"]) == (verdict, True), found
     assert "\n" not in found["message"]
+    assert not found["message"].startswith("Skipped")
 
 
 def test_the_run_is_told_as_a_whole(ran: Any) -> None:
