@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import image
 from harness.bench import settings
-from harness.device import Device, accel, golden, kind_class, memory, seed
+from harness.device import Device, accel, golden, kind_class, memory, seed, split
 from harness.errors import HarnessError
 from harness.image import ARCHITECTURES, Image, cache, tools
 from harness.image.listing import cached
@@ -58,7 +58,17 @@ def examine(kinds: Sequence[str]) -> list[Finding]:
     findings = [finding for each in emulated for finding in each.findings()]
     building = any(each.image is None for each in emulated)
     room = sum(each.room for each in emulated)
+    findings += [_other(kind) for kind in kinds if getattr(kind_class(kind), "arch", None) is None]
     return [*findings, *_programs(building), _memory(classes), _kvm(), _disk(room), _cache()]
+
+
+def _other(kind: str) -> Finding:
+    """Whether there can be a device of a kind that is not one of our images in QEMU."""
+    try:
+        kind_class(kind).check_host(split(kind)[1])
+    except HarnessError as error:
+        return Finding(kind, error.what, False, error.hint)
+    return Finding(kind, "can be had")
 
 
 class _Emulated:

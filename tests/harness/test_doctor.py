@@ -91,6 +91,15 @@ def test_what_is_missing_is_a_line_each_and_exit_status_1(tmp_path: Path) -> Non
     assert not qemu["good"]
 
 
+def test_of_other_kinds_it_says_whether_they_can_be_had() -> None:
+    kinds = ("process", "file:nothing.yaml")
+    process, firmware = (f for f in doctor.examine(kinds) if f.what in kinds)
+    assert process.good
+    assert not firmware.good
+    assert "nothing.yaml: can't be read" in firmware.says
+    assert "name a YAML file" in firmware.advice
+
+
 def test_an_empty_cache_is_no_hindrance(empty: Path) -> None:
     findings = {each.what: each for each in doctor.examine([KIND])}
     assert all(each.good for each in findings.values())
