@@ -39,8 +39,6 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost cloud\n",
     "etc/machine-id": f"{'5e' * 16}\n",
     "etc/fstab": "tmpfs /tmp tmpfs mode=1777 0 0\n",
-    # else a device that a starved computer is late to find has no getty
-    "etc/systemd/system.conf.d/patient.conf": "[Manager]\nDefaultTimeoutStartSec=900s\n",
     "etc/systemd/network/dhcp.network": "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n",
     "etc/pam.d/common-auth": "auth required pam_unix.so nullok\n",
     "etc/pam.d/common-account": "account required pam_unix.so\n",
@@ -48,11 +46,14 @@ FILES = {
     "etc/pam.d/common-password": "password required pam_unix.so\n",
 }
 _OFF = (
-    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
-    *("e2scrub_all.timer", "systemd-logind.service", "systemd-random-seed.service"),
-    *("systemd-hwdb-update.service", "systemd-journal-flush.service", "getty.target.wants"),
-    *("systemd-update-utmp.service", "systemd-pstore.service", "getty@tty1.service"),
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
+    *("fstrim.timer", "systemd-hwdb-update.service", "systemd-journal-flush.service"),
+    *("systemd-logind.service", "systemd-pstore.service", "systemd-random-seed.service"),
+    *("systemd-update-utmp.service", "getty@tty1.service", "serial-getty@ttyS0.service"),
 )
+_ON = ("systemd-networkd.service", "console-getty.service")
+"""The console's own getty does not wait until udev has found the serial port, which on a starved
+computer takes longer than systemd waits."""
 
 EARLY = """\
 set root=(hd0,msdos1)
@@ -145,7 +146,8 @@ def _configure(tree: Path) -> None:
         (units / unit).symlink_to("/dev/null")
     wanted = units / "multi-user.target.wants"
     wanted.mkdir(parents=True, exist_ok=True)
-    (wanted / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
+    for unit in _ON:
+        (wanted / unit).symlink_to(f"/lib/systemd/system/{unit}")
     if not (tree / "bin/sh").exists():
         (tree / "bin/sh").symlink_to("dash")
     (tree / "root").chmod(0o700)
