@@ -25,7 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--device",
         action="append",
         metavar="KIND",
-        help="kind of device to run on, repeatable: process (default), qemu-x86_64, qemu-aarch64",
+        help="kind of device to run on, repeatable: process (default), qemu-x86_64, qemu-aarch64, "
+        "qemu-armhf, vagrant, labgrid:PLACE, file:ROUTER.yaml",
     )
     group.addoption(
         "--report",
