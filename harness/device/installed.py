@@ -51,9 +51,6 @@ class Installed:
     def remove(self) -> None:
         """Nothing was put there."""
 
-    def booted(self) -> None:
-        """Its init has started the daemon."""
-
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         """@raise CommandError: it does not do it."""
         systemd, script = f"systemctl {action} {_SERVICE}", f'"$s" {action}'

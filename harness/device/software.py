@@ -29,6 +29,9 @@ INSTALL_SECONDS = 900
 """Of unpacking or importing everything: an emulated CPU takes some 40 s, on a busy computer far
 longer."""
 
+STOP_SECONDS = 300
+"""A daemon that does not end when it is told to is killed after half a minute."""
+
 _MODULES = (
     *("asyncio", "bz2", "ctypes", "decimal", "email", "hashlib", "html", "http", "importlib"),
     *("json", "logging", "multiprocessing", "ssl", "unittest", "uuid", "xml", "zipfile"),
@@ -204,19 +207,16 @@ class Software:
         self._do(
             f"test -e {BASE} || exit 0; "
             f"test -f {BASE}/undo.json || {{ rm -rf {BASE}; exit; }}; "
-            f"{BASE}/bin/control stop && {python} -IS {BASE}/setup remove"
+            f"{BASE}/bin/control stop && {python} -IS {BASE}/setup remove",
+            STOP_SECONDS,
         )
-
-    def booted(self) -> None:
-        """The system has booted: start the daemon, which its init knows nothing of."""
-        self.daemon("start")
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         """Start it, so that it is kept running, or stop it. It is not started by a boot.
 
         @raise CommandError: it does not do it.
         """
-        done = self._run(f"{BASE}/bin/control {action}", 60)
+        done = self._run(f"{BASE}/bin/control {action}", STOP_SECONDS)
         if done.status != 0:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)

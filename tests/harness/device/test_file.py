@@ -203,7 +203,10 @@ def test_a_system_that_has_the_daemon_itself(
 
 @pytest.mark.timeout(BOOT)
 def test_it_is_as_it_was_when_the_daemon_is_removed(device: FileDevice) -> None:
-    device.software.remove()
+    device.daemon("start")
+    device.wait_until_succeeds("kill -STOP $(cat /var/run/paradrop/paradropd.pid)", BOOT)
+    device.software.remove()  # a daemon that does not end is no reason to leave it there
     left = "ls -d /opt /etc/paradrop* /var/run/paradrop*; grep paradrop /etc/passwd"
     assert device.run(left).stdout == b""
-    assert device.run("cat /proc/[0-9]*/cmdline | grep -a paradropd").stdout == b""
+    ours = "grep -lazE '^(paradro[p]|/opt/[p]aradrop.*)$' /proc/[0-9]*/cmdline"
+    assert device.run(ours).stdout == b""
