@@ -193,8 +193,9 @@ def test_a_system_that_has_the_daemon_itself(
     try:
         assert own.obstacles() == []
         assert own.facts() == {"daemon": f"paradropd {paradrop.__version__}"}
-        with bench.rejoins(identity.pdid, after="daemon restarted"):
+        with bench.rejoins(identity.pdid, after="daemon restarted", within=BOOT):
             own.daemon("start")
+        assert device.run("systemctl is-active paradropd").text == "active\n"
         own.daemon("stop")
         assert device.run("systemctl is-active paradropd").text == "inactive\n"
     finally:
