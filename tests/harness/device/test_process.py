@@ -191,7 +191,7 @@ def test_its_evidence_and_facts(device: ProcessDevice) -> None:
     deadline = time.monotonic() + LIMIT
     while set(device.evidence()) != {"console", "daemon log"}:
         assert time.monotonic() < deadline
-    assert set(device.facts()) == {"paradrop", "python"}
+    assert set(device.facts()) == {"architecture", "paradrop", "python"}
     assert set(device.access()) == {"shell", "console"}
 
 
