@@ -11,9 +11,8 @@ from pathlib import Path
 
 from harness.device.accel import Accelerator
 from harness.device.firmware import Firmware
+from harness.device.machine import TRANSLATED_MIB, escape, wiring
 from harness.errors import InfrastructureError
-
-TRANSLATED_MIB = 128
 
 EFI = {"aarch64": (Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"), "qemu-efi-aarch64")}
 """The firmware that boots a disk, where QEMU has none of its own, and the package that has it."""
@@ -39,7 +38,6 @@ def command(
     addresses: Sequence[bytes],
     wan: str,
     packets: str,
-    restored: bool = False,
 ) -> list[str]:
     """The command line, but for the control socket.
 
@@ -48,7 +46,6 @@ def command(
     @param addresses: MAC addresses of mgmt and wan.
     @param wan: what the cable of wan leads to: see `harness.device.wan.Port`.
     @param packets: name of the file that the packets of wan go to.
-    @param restored: it does not boot, but waits for a state.
     """
     machine = firmware.architecture
     words = [machine.qemu, "-machine", machine.machine, "-accel", accelerator.name]
@@ -67,33 +64,7 @@ def command(
     if disk is not None:
         # what QEMU holds back is written when the system flushes, but the host's disk is not
         # waited for: this computer does not lose its power
-        words += ["-drive", f"if=none,id=disk,format=qcow2,file.filename={_escape(disk)}"]
+        words += ["-drive", f"if=none,id=disk,format=qcow2,file.filename={escape(disk)}"]
         words[-1] += ",file.cache.no-flush=on"
         words += ["-device", "virtio-blk-pci,drive=disk,addr=0x4"]
-    cards = [address.hex(":") for address in addresses]
-    words += ["-netdev", "user,id=mgmt,net=10.0.2.0/24,restrict=on"]
-    words[-1] += ",hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
-    words += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,romfile=,mac={cards[0]}"]
-    words += ["-netdev", f"{wan},id=wan"]
-    words += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,romfile=,mac={cards[1]}"]
-    words += ["-object", "filter-dump,id=wan-packets,netdev=wan"]
-    words[-1] += f",file={_escape(folder / packets)}"
-    words += ["-device", "virtio-rng-pci,addr=0x7"]
-    words += ["-chardev", f"{_socket(folder / 'console.sock')},id=console"]
-    words[-1] += f",logfile={_escape(folder / 'console.log')},logappend=on"
-    words += ["-serial", "chardev:console"]
-    words += ["-chardev", f"{_socket(folder / 'agent.sock')},id=agent"]
-    words += ["-device", "virtio-serial-pci,addr=0x8"]
-    words += ["-device", "virtserialport,chardev=agent,name=org.paradrop.agent"]
-    if restored:
-        words += ["-incoming", "defer"]
-    return words
-
-
-def _socket(path: Path) -> str:
-    return f"socket,path={_escape(path)},server=on,wait=off"
-
-
-def _escape(path: Path) -> str:
-    """A path as QEMU's option parser reads it back (a comma is doubled)."""
-    return str(path).replace(",", ",,")
+    return words + wiring(folder, addresses, wan, packets, card=",romfile=")

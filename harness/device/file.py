@@ -25,7 +25,7 @@ from harness.device.base import Completed, Device
 from harness.device.console import Console
 from harness.device.firmware import Firmware
 from harness.device.installed import Installed
-from harness.device.machine import Machine
+from harness.device.machine import TRANSLATED_MIB, Machine
 from harness.device.shell import Shell
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
@@ -66,7 +66,7 @@ class FileDevice(Device):
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         super().__init__(folder, timeline, argument)
         self.firmware = _load(Path(argument).absolute())
-        self.memory = (self.firmware.memory + emulator.TRANSLATED_MIB + 64) << 20
+        self.memory = (self.firmware.memory + TRANSLATED_MIB + 64) << 20
         self._disk = folder / "disk.qcow2"
         self._machine: Machine | None = None
         self._shell: Shell | None = None

@@ -15,6 +15,7 @@ from collections.abc import Set
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from harness.device import wan
 from harness.device.base import Completed, Device
 from harness.device.software import Software
 from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
@@ -38,9 +39,6 @@ INIT = "/etc/init.d/paradrop"
 
 LIVE = frozenset({"ca.pem"})
 """Those files of the configuration that the daemon reads again whenever it connects."""
-
-HOST = "10.0.3.2"
-"""This computer's loopback on the wan of an emulated router."""
 
 
 class LabgridDevice(Device):
@@ -328,7 +326,7 @@ class LabgridDevice(Device):
 
     def wan(self, port: int) -> tuple[str, int]:
         if _plan(self.argument).here:
-            return HOST, port
+            return wan.HOST, port
         self._open.forward(port)
         return "127.0.0.1", port
 

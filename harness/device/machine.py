@@ -76,7 +76,6 @@ def command(
     @param restored: it does not boot, but waits for a state to `load`.
     """
     machine = image.architecture
-    cards = [address.hex(":") for address in addresses]
     words = [machine.qemu, "-machine", f"{machine.machine},memory-backend=ram"]
     words += ["-accel", accelerator.name]
     if accelerator.name == "tcg":
@@ -88,7 +87,7 @@ def command(
     else:
         share = "on" if memory.shared else "off"
         words += ["-object", f"memory-backend-file,{ram},share={share}"]
-        words[-1] += f",mem-path={_escape(memory.path)}"
+        words[-1] += f",mem-path={escape(memory.path)}"
     words += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-user-config"]
     words += ["-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
     words += ["-append", machine.kernel_arguments]
@@ -96,32 +95,46 @@ def command(
     for slot, (path, readonly) in enumerate(disks, start=4):
         name = f"disk{slot}"
         words += ["-drive", f"if=none,id={name},format=raw,readonly={readonly}"]
-        words[-1] += f",cache=unsafe,file={_escape(path)}"
+        words[-1] += f",cache=unsafe,file={escape(path)}"
         words += ["-device", f"virtio-blk-pci,drive={name},addr={slot:#x}"]
-    forward = "hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
-    words += ["-netdev", f"user,id=mgmt,net=10.0.2.0/24,restrict=on,{forward}"]
-    words += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2,mac={cards[0]}"]
-    words += ["-netdev", f"{wan},id=wan"]
-    words += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3,mac={cards[1]}"]
-    words += ["-object", "filter-dump,id=wan-packets,netdev=wan"]
-    words[-1] += f",file={_escape(folder / packets)}"
-    words += ["-device", "virtio-rng-pci,addr=0x7"]
-    console = f"{_socket(folder / 'console.sock')},id=console"
-    console += f",logfile={_escape(folder / 'console.log')},logappend=on"
-    words += ["-chardev", console, "-serial", "chardev:console"]
-    words += ["-chardev", f"{_socket(folder / 'agent.sock')},id=agent"]
-    words += ["-device", "virtio-serial-pci,addr=0x8"]
-    words += ["-device", "virtserialport,chardev=agent,name=org.paradrop.agent"]
+    words += wiring(folder, addresses, wan, packets)
     if restored:
         words += ["-incoming", "defer"]
     return words
 
 
+def wiring(
+    folder: Path, addresses: Sequence[bytes], wan: str, packets: str, card: str = ""
+) -> list[str]:
+    """The part of the command line that is the same for any router: its network cards, a source of
+    random numbers, the console and the port of the agent.
+
+    @param folder, addresses, wan, packets: see `command`.
+    @param card: more properties of both cards, with a comma before each.
+    """
+    mgmt, other = (f"{card},mac={address.hex(':')}" for address in addresses)
+    forward = "hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
+    words = ["-netdev", f"user,id=mgmt,net=10.0.2.0/24,restrict=on,{forward}"]
+    words += ["-device", f"virtio-net-pci,netdev=mgmt,addr=0x2{mgmt}"]
+    words += ["-netdev", f"{wan},id=wan"]
+    words += ["-device", f"virtio-net-pci,netdev=wan,addr=0x3{other}"]
+    words += ["-object", "filter-dump,id=wan-packets,netdev=wan"]
+    words[-1] += f",file={escape(folder / packets)}"
+    words += ["-device", "virtio-rng-pci,addr=0x7"]
+    console = f"{_socket(folder / 'console.sock')},id=console"
+    console += f",logfile={escape(folder / 'console.log')},logappend=on"
+    words += ["-chardev", console, "-serial", "chardev:console"]
+    words += ["-chardev", f"{_socket(folder / 'agent.sock')},id=agent"]
+    words += ["-device", "virtio-serial-pci,addr=0x8"]
+    words += ["-device", "virtserialport,chardev=agent,name=org.paradrop.agent"]
+    return words
+
+
 def _socket(path: Path) -> str:
-    return f"socket,path={_escape(path)},server=on,wait=off"
+    return f"socket,path={escape(path)},server=on,wait=off"
 
 
-def _escape(path: Path) -> str:
+def escape(path: Path) -> str:
     """A path as QEMU's option parser reads it back (a comma is doubled)."""
     return os.fspath(path).replace(",", ",,")
 
