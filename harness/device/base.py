@@ -15,6 +15,7 @@ from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
+from paradrop.base import identity
 
 if TYPE_CHECKING:
     from harness.device.wan import Wan
@@ -227,6 +228,13 @@ class Device(ABC):
         """
         raise InfrastructureError("has no snapshots", device=self.name)
 
+    def daemon_log(self) -> str:
+        """Today's log of the daemon, for the evidence; or why it can't be read."""
+        try:
+            return self.read(self.config_home / "logs" / "log").decode(errors="replace")
+        except (InfrastructureError, CommandError) as error:
+            return f"could not be read: {error}"
+
     # -- the words of a test
 
     def python(self, program: str, timeout: float = 60) -> str:
@@ -317,6 +325,17 @@ class Device(ABC):
     def adopt(self, pdid: str, router: str, token: str) -> None:
         """Give the device an identity, in the way that is fastest; see `provision`."""
         self.provision(pdid, router, token)
+
+    def identity_files(
+        self, pdid: str, router: str, token: str
+    ) -> list[tuple[PurePosixPath, int, bytes]]:
+        """What `provision` leaves, all of it the daemon's: of each file its path, its mode and what
+        is in it."""
+        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
+        return [
+            (self.config_home / "keys" / identity.TOKEN_KEY, 0o600, token.encode()),
+            (self.config_home / "config", identity.MODE, identity.dump_yaml(info)),
+        ]
 
     def reload(self) -> None:
         """Have the daemon, once it runs, read its identity again and connect as what it finds."""

@@ -28,7 +28,7 @@ from harness.device.installed import Installed
 from harness.device.machine import TRANSLATED_MIB, Machine
 from harness.device.shell import Shell
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
-from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
+from harness.errors import BootError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
@@ -344,11 +344,7 @@ class FileDevice(Device):
         for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
             found[packets.stem] = packets
         if self._machine is not None:
-            try:
-                log = self.read(self.config_home / "logs" / "log")
-                found["daemon log"] = log.decode(errors="replace")
-            except (InfrastructureError, CommandError) as error:
-                found["daemon log"] = f"could not be read: {error}"
+            found["daemon log"] = self.daemon_log()
         return found
 
     def facts(self) -> dict[str, str]:

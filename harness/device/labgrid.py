@@ -23,7 +23,6 @@ from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
-from paradrop.base import identity
 
 if TYPE_CHECKING:
     from harness.device.labgrid_console import ConsoleLog
@@ -310,11 +309,8 @@ class LabgridDevice(Device):
         return done.stdout
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
-        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
-        token_file = self.config_home / "keys" / identity.TOKEN_KEY
-        config = identity.dump_yaml(info)
-        self.write(token_file, token.encode(), 0o600, self.daemon_user)
-        self.write(self.config_home / "config", config, identity.MODE, self.daemon_user)
+        for path, mode, data in self.identity_files(pdid, router, token):
+            self.write(path, data, mode, self.daemon_user)
         self.reload()
 
     def access(self) -> dict[str, str]:
@@ -343,11 +339,7 @@ class LabgridDevice(Device):
         if self._console is not None:
             found["console"] = self._console.path.read_text(errors="replace")
         if self._shell is not None and not self._off:
-            try:
-                log = self.read(self.config_home / "logs" / "log")
-                found["daemon log"] = log.decode(errors="replace")
-            except HarnessError as error:
-                found["daemon log"] = f"could not be read: {error}"
+            found["daemon log"] = self.daemon_log()
         return found
 
     def _ask(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
 from harness.device.memory import room
 from harness.device.wan import Wan
-from harness.errors import CommandError, HarnessError, InfrastructureError
+from harness.errors import HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
@@ -27,7 +27,6 @@ from harness.fault.link import Link
 from harness.fault.power import Power
 from harness.image import ARCHITECTURES, OWNERS, StateFile, cache, tools
 from harness.image.digest import sha256
-from paradrop.base import identity
 
 BOOT_SECONDS = 120
 """Far above what a boot takes on two busy cores in software emulation (about 10 s)."""
@@ -331,18 +330,13 @@ class QemuDevice(Device):
         self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
-        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
-        files = {
-            "config": (identity.MODE, identity.dump_yaml(info)),
-            f"keys/{identity.TOKEN_KEY}": (0o600, token.encode()),
-        }
         owner = OWNERS[self.daemon_user]
         if self._golden is None:  # it may have booted only now, and its daemon writes them first
             self.wait_until_succeeds(f"test -s {self.config_home}/config", BOOT_SECONDS)
         self.on.agent.write(
             *(
-                (str(self.config_home / name), mode, owner, data)
-                for name, (mode, data) in files.items()
+                (str(path), mode, owner, data)
+                for path, mode, data in self.identity_files(pdid, router, token)
             )
         )
         self.on.agent.sync()
@@ -371,12 +365,7 @@ class QemuDevice(Device):
         for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
             found[packets.stem] = packets
         if self._machine is not None:
-            try:
-                found["daemon log"] = self.read(self.config_home / "logs" / "log").decode(
-                    errors="replace"
-                )
-            except (InfrastructureError, CommandError) as error:
-                found["daemon log"] = f"could not be read: {error}"
+            found["daemon log"] = self.daemon_log()
         return found
 
     def facts(self) -> dict[str, str]:

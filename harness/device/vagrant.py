@@ -17,7 +17,7 @@ from harness.device.agent import Agent
 from harness.device.base import Completed, Device
 from harness.device.console import Console
 from harness.device.session import Session
-from harness.errors import BootError, CommandError, InfrastructureError
+from harness.errors import BootError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
@@ -25,7 +25,6 @@ from harness.fault.link import Link
 from harness.fault.power import Power
 from harness.image import ARCHITECTURES, OWNERS, tools
 from harness.image.box import MEMORY_MIB, Box, box
-from paradrop.base import identity
 
 DEFAULT = "x86_64"
 KNOWN = (DEFAULT, "aarch64")
@@ -277,11 +276,12 @@ class VagrantDevice(Device):
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
         # the daemon's command, which does the same, is a Python that an emulated CPU has to start
-        info = identity.default_info() | {"pdid": pdid, "wampRouter": router}
         owner = OWNERS[self.daemon_user]
         self.agent.write(
-            (f"{self.config_home}/config", identity.MODE, owner, identity.dump_yaml(info)),
-            (f"{self.config_home}/keys/{identity.TOKEN_KEY}", 0o600, owner, token.encode()),
+            *(
+                (str(path), mode, owner, data)
+                for path, mode, data in self.identity_files(pdid, router, token)
+            )
         )
         self.agent.sync()
         self.reload()
@@ -335,11 +335,7 @@ class VagrantDevice(Device):
         if self._session is not None and (last := self._session.home / "wan.pcap").exists():
             found["wan"] = last
         if self._agent is not None:
-            try:
-                log = self.read(self.config_home / "logs" / "log")
-                found["daemon log"] = log.decode(errors="replace")
-            except (InfrastructureError, CommandError) as error:
-                found["daemon log"] = f"could not be read: {error}"
+            found["daemon log"] = self.daemon_log()
         return found
 
     def facts(self) -> dict[str, str]:
