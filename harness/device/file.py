@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import logging
 import secrets
@@ -21,8 +20,8 @@ from typing import ClassVar, Literal
 
 from harness import image
 from harness.device import accel, disk, emulator, firmware, wan
-from harness.device.base import Completed, Device
-from harness.device.console import Console
+from harness.device.base import Completed
+from harness.device.emulated import EmulatedDevice
 from harness.device.firmware import Firmware
 from harness.device.installed import Installed
 from harness.device.machine import TRANSLATED_MIB, Machine
@@ -30,10 +29,6 @@ from harness.device.shell import Shell
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.errors import BootError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.fault.clock import Clock
-from harness.fault.freeze import Freeze
-from harness.fault.link import Link
-from harness.fault.power import Power
 from harness.image import cache, tools
 from harness.image.digest import sha256
 from harness.image.root import GUEST
@@ -50,7 +45,7 @@ _AGENT = GUEST / "root/usr/libexec/paradrop/agent"
 _load = functools.cache(firmware.load)
 
 
-class FileDevice(Device):
+class FileDevice(EmulatedDevice):
     """A foreign system on a machine of its own, on a disk that begins as the user's.
 
     @param argument: the YAML file that describes it; see `harness.device.firmware`.
@@ -68,19 +63,10 @@ class FileDevice(Device):
         self.firmware = _load(Path(argument).absolute())
         self.memory = (self.firmware.memory + TRANSLATED_MIB + 64) << 20
         self._disk = folder / "disk.qcow2"
-        self._machine: Machine | None = None
         self._shell: Shell | None = None
         self._agent = False
-        self._plugged = True
-        self._boots = itertools.count(1)
-        card = secrets.token_bytes(2)
-        self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
         bring = Software if self.firmware.library == "install" else Installed
         self.software: Software | Installed = bring(self.name, self._run, self._write)
-        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self._power_off, self._power_on, timeline)
-        self.clock = Clock(self.name, self.succeed, timeline)
-        self.freeze = Freeze(self.name, self._freeze, timeline)
 
     # -- before there is one
 
@@ -234,51 +220,16 @@ class FileDevice(Device):
                 )
             time.sleep(0.5)
 
-    @property
-    def on(self) -> Machine:
-        """The machine, while it has power. @raise InfrastructureError: it has none."""
-        if self._machine is None:
-            raise InfrastructureError("is powered off", device=self.name)
-        self._machine.check()
-        return self._machine
-
-    @property
-    def console(self) -> Console:
-        """Its serial console."""
-        found = self.on.console
-        assert found is not None
-        return found
-
     def close(self) -> None:
         self._power_off()
 
-    def check(self) -> None:
-        if self._machine is not None:
-            self._machine.check()
-
     # -- faults
-
-    def _power_off(self) -> None:
-        if self._machine is not None:
-            self._machine.close()
-            self._machine = None
 
     def _power_on(self) -> None:
         self._boot()
         self._set_addresses()
         if self.firmware.library == "install":
             self._start_daemon()
-
-    def _set_link(self, up: bool) -> None:
-        self._plugged = up  # also while it is powered off
-        if self._machine is not None:
-            self._machine.set_link("wan", up)
-
-    def _freeze(self, frozen: bool) -> None:
-        self.on.pause() if frozen else self.on.resume()
-
-    def wan(self, port: int) -> tuple[str, int]:
-        return wan.HOST, port
 
     @property
     def wan_address(self) -> str:
@@ -335,17 +286,6 @@ class FileDevice(Device):
         }
 
     # -- evidence
-
-    def evidence(self) -> dict[str, str | Path]:
-        files = {"console": self.folder / "console.log", "QEMU": self.folder / "qemu.log"}
-        found: dict[str, str | Path] = {
-            name: path.read_text(errors="replace") for name, path in files.items() if path.exists()
-        }
-        for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
-            found[packets.stem] = packets
-        if self._machine is not None:
-            found["daemon log"] = self.daemon_log()
-        return found
 
     def facts(self) -> dict[str, str]:
         facts = {

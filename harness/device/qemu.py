@@ -14,17 +14,13 @@ from typing import ClassVar, Literal
 from harness import image
 from harness.device import accel, golden, machine, seed, ssh, wan
 from harness.device.base import Completed, Device, Snapshot
-from harness.device.console import Console
+from harness.device.emulated import EmulatedDevice
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
 from harness.device.memory import room
 from harness.device.wan import Wan
 from harness.errors import HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.fault.clock import Clock
-from harness.fault.freeze import Freeze
-from harness.fault.link import Link
-from harness.fault.power import Power
 from harness.image import ARCHITECTURES, OWNERS, StateFile, cache, tools
 from harness.image.digest import sha256
 
@@ -38,7 +34,7 @@ _build = functools.cache(image.build)
 """An image is looked at once a run."""
 
 
-class QemuDevice(Device):
+class QemuDevice(EmulatedDevice):
     """A router image on a machine of its own, as fresh as after its first boot.
 
     @ivar disk: its state disk, while it has been started.
@@ -62,19 +58,10 @@ class QemuDevice(Device):
         self.key = ssh.ClientKey.generate()
         self.disk = folder / "state.ext4"
         self._host_key = ""
-        self._machine: Machine | None = None
         self._golden: Golden | None = None
         self._wan: Wan | None = None
         self.port = wan.ALONE
-        self._plugged = True
-        self._boots = itertools.count(1)
         self._snapshots = itertools.count(1)
-        card = secrets.token_bytes(2)
-        self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
-        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self._power_off, self._power_on, timeline)
-        self.clock = Clock(self.name, self.succeed, timeline)
-        self.freeze = Freeze(self.name, self._freeze, timeline)
 
     @classmethod
     def check_host(cls, argument: str) -> None:
@@ -258,26 +245,6 @@ class QemuDevice(Device):
                 self._machine.autopsy()
             raise
 
-    @property
-    def on(self) -> Machine:
-        """The machine, while it has power. @raise InfrastructureError: it has none."""
-        if self._machine is None:
-            raise InfrastructureError("is powered off", device=self.name)
-        self._machine.check()
-        return self._machine
-
-    @property
-    def console(self) -> Console:
-        """Its serial console."""
-        found = self.on.console
-        assert found is not None
-        return found
-
-    def _power_off(self) -> None:
-        if self._machine is not None:
-            self._machine.close()
-            self._machine = None
-
     def close(self) -> None:
         for fork in self.forks:
             fork.close()
@@ -286,29 +253,14 @@ class QemuDevice(Device):
             self._wan.unplug(self.port)
             self._wan = None
 
-    def check(self) -> None:
-        if self._machine is not None:
-            self._machine.check()
-
     # -- link
-
-    def _set_link(self, up: bool) -> None:
-        self._plugged = up  # also while it is powered off
-        if self._machine is not None:
-            self._machine.set_link("wan", up)
 
     def share(self, network: Wan) -> None:
         self._wan, self.port = network, network.plug()
 
-    def wan(self, port: int) -> tuple[str, int]:
-        return wan.HOST, port
-
     @property
     def wan_address(self) -> str:
         return self.port.address
-
-    def _freeze(self, frozen: bool) -> None:
-        self.on.pause() if frozen else self.on.resume()
 
     # -- mgmt
 
@@ -356,17 +308,6 @@ class QemuDevice(Device):
         }
 
     # -- evidence
-
-    def evidence(self) -> dict[str, str | Path]:
-        files = {"console": self.folder / "console.log", "QEMU": self.folder / "qemu.log"}
-        found: dict[str, str | Path] = {
-            name: path.read_text(errors="replace") for name, path in files.items() if path.exists()
-        }
-        for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
-            found[packets.stem] = packets
-        if self._machine is not None:
-            found["daemon log"] = self.daemon_log()
-        return found
 
     def facts(self) -> dict[str, str]:
         facts = {
