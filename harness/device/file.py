@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from harness import image
-from harness.device import accel, disk, emulator, firmware, wan
+from harness.device import accel, disk, firmware, firmware_qemu, wan
 from harness.device.base import Completed
 from harness.device.emulated import EmulatedDevice
 from harness.device.firmware import Firmware
@@ -82,7 +82,7 @@ class FileDevice(EmulatedDevice):
         described = _load(Path(argument).absolute())
         tools.find(described.architecture.qemu, described.architecture.qemu_package)
         _format(described)
-        emulator.efi(described)
+        firmware_qemu.efi(described)
         if obstacles := _examined(argument, described):
             why = "; ".join(obstacles)
             raise InfrastructureError(f"file:{argument}: the daemon can't run on it: {why}")
@@ -105,6 +105,7 @@ class FileDevice(EmulatedDevice):
         self._boot()
         self._set_addresses()
         self.software.install()
+        self.erase_identity()
         for name, data in self.config.items():
             self.write(self.config_home / name, data, 0o600, self.daemon_user)
         self._start_daemon()
@@ -143,7 +144,7 @@ class FileDevice(EmulatedDevice):
 
     def _boot(self) -> None:
         self._qemu()
-        words = emulator.command(
+        words = firmware_qemu.command(
             *(self.firmware, self.accelerator, self.folder),
             self._disk if self.firmware.disk is not None else None,
             *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
@@ -318,7 +319,7 @@ def _examined(argument: str, described: Firmware) -> list[str]:
         stat = path.stat()
         facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
     here = Path(__file__).parent
-    code = ("emulator.py", "file.py", "installed.py", "software.py", "board/probe")
+    code = ("file.py", "firmware_qemu.py", "installed.py", "software.py", "board/probe")
     facts += [sha256(here / name) for name in code]
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     verdict = cache.folder() / "firmware" / f"{name}.json"

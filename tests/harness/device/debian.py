@@ -151,6 +151,7 @@ def _configure(tree: Path) -> None:
     if not (tree / "bin/sh").exists():
         (tree / "bin/sh").symlink_to("dash")
     (tree / "root").chmod(0o700)
+    (tree / "var/run").symlink_to("/run")  # as base-files has it
 
 
 def _prune(tree: Path) -> None:
