@@ -2,7 +2,7 @@
 # `make test`: lint, types, fast tests (those of the library also on Debian 12's Twisted and
 #   autobahn), a short look at the emulated routers.
 # `make vagrant`: Vagrant, and the box for it; see docs/vagrant.md.
-# `make bench`: what is promised of the speed, both sides measured; some 45 minutes.
+# `make bench`: what is promised of the speed, both sides measured; some 35 minutes.
 # `make nightly`: the property tests, thoroughly.
 
 PYTHON ?= python3.11

@@ -262,6 +262,7 @@ class FileDevice(EmulatedDevice):
         self._write(str(path), data, mode)
         if owner not in (None, "root"):
             self.succeed(f"chown {owner}: {shlex.quote(str(path))}")
+        self.succeed("sync")  # what a test is given survives a power cut
 
     def _write(self, path: str, data: bytes, mode: int) -> None:
         running = self.on

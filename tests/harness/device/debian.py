@@ -111,7 +111,7 @@ def _build(folder: Path) -> cache.Manifest:
     work = folder / "work"
     work.mkdir()
     tree = work / "tree"
-    versions = apt.extract(PACKAGES, "amd64", tree)
+    versions = apt.extract(PACKAGES, "amd64", tree, print)
     (image,) = tree.glob("boot/vmlinuz-*")
     modules = tree / "lib/modules" / image.name.removeprefix("vmlinuz-")
     shutil.copyfile(image, folder / "kernel")
@@ -151,7 +151,8 @@ def _configure(tree: Path) -> None:
     if not (tree / "bin/sh").exists():
         (tree / "bin/sh").symlink_to("dash")
     (tree / "root").chmod(0o700)
-    (tree / "var/run").symlink_to("/run")  # as base-files has it
+    shutil.rmtree(tree / "var/run", ignore_errors=True)
+    (tree / "var/run").symlink_to("/run")  # as the script of base-files leaves it
 
 
 def _prune(tree: Path) -> None:
