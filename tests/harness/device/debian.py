@@ -11,15 +11,16 @@ import os
 import shutil
 import struct
 import subprocess
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
 from harness.image import apt, cache, tools
 
 PACKAGES = (
-    *("bash", "busybox-static", "coreutils", "dash", "grep", "grub-common", "grub-pc-bin"),
-    *("iproute2", "kmod", "libpam-modules", "linux-image-cloud-amd64", "login", "mount", "passwd"),
-    *("procps", "python3", "sed", "systemd-sysv", "udev", "util-linux"),
+    *("bash", "busybox-static", "coreutils", "dash", "dropbear-bin", "grep", "grub-common"),
+    *("grub-pc-bin", "iproute2", "kmod", "libpam-modules", "linux-image-cloud-amd64", "login"),
+    *("mount", "passwd", "procps", "python3", "sed", "systemd-sysv", "udev", "util-linux"),
 )
 _MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev")
 _MODULES += ("virtio_pci", "virtio_blk")
@@ -37,6 +38,7 @@ FILES = {
     "etc/hostname": "cloud\n",
     "root/.profile": "PS1='root@cloud:~# '\n",
     "etc/hosts": "127.0.0.1 localhost cloud\n",
+    "etc/shells": "/bin/sh\n/bin/bash\n",
     "etc/machine-id": f"{'5e' * 16}\n",
     "etc/fstab": "tmpfs /tmp tmpfs mode=1777 0 0\n",
     "etc/systemd/network/dhcp.network": "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n",
@@ -105,6 +107,29 @@ def make() -> Path:
     """
     key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     return cache.entry(f"test-debian-{key[:16]}", _build, print)[0]
+
+
+def describe(folder: Path, timeout: int) -> str:
+    """Describe the disk as its user would. @return: the file; a password is beside it."""
+    (folder / "password").write_text(f"{PASSWORD}\n")
+    (folder / "password").chmod(0o600)
+    file = folder / "router.yaml"
+    file.write_text(
+        textwrap.dedent(f"""\
+            image: file
+            architecture: x86_64
+            disk: {make() / "disk.qcow2"}
+            memory: 320
+            console:
+              prompt: 'root@cloud:.*# '
+              login: root
+              password_file: password
+              timeout: {timeout}
+            network: {{mgmt: enp0s2, wan: enp0s3, addresses: dhcp}}
+            library: install
+            """)
+    )
+    return str(file)
 
 
 def _build(folder: Path) -> cache.Manifest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,28 +114,10 @@ def bench() -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="module")
-def cloud(parts: Path) -> Iterator[str]:
-    """The description of the Debian, as its user would write it."""
+def cloud() -> Iterator[str]:
+    """The description of the Debian."""
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
-        home = Path(folder)
-        (home / "password").write_text(f"{debian.PASSWORD}\n")
-        (home / "password").chmod(0o600)
-        (home / "router.yaml").write_text(
-            textwrap.dedent(f"""\
-                image: file
-                architecture: x86_64
-                disk: {parts / "disk.qcow2"}
-                memory: 320
-                console:
-                  prompt: 'root@cloud:.*# '
-                  login: root
-                  password_file: password
-                  timeout: {BOOT}
-                network: {{mgmt: enp0s2, wan: enp0s3, addresses: dhcp}}
-                library: install
-                """)
-        )
-        yield str(home / "router.yaml")
+        yield debian.describe(Path(folder), BOOT)
 
 
 @pytest.fixture(scope="module")
