@@ -30,12 +30,13 @@ def test_it_counts_what_passed() -> None:
 def test_what_does_not_apply_has_its_reason_below() -> None:
     result = passing(2)
     tests = list(result.tests)
-    for index, why in ((0, "process has no power"), (2, "process has no power"), (4, "no |clock|")):
+    device = tests[0].device
+    for index, why in ((0, f"{device} has no power"), (2, "no power"), (4, "no |clock|")):
         tests[index] = replace(tests[index], verdict=Verdict.NOT_APPLICABLE, message=why)
     text = kinds([replace(result, tests=tuple(tests))])
     (cell,) = [c for row in rows(text).values() for c in row if "applicable" in c]
-    assert cell == "5 passed, 3 not applicable (1, 2)"
-    assert text.endswith("\n1. process has no power\n2. no \\|clock\\|\n")
+    assert cell == "5 passed, 3 not applicable: see 1, 2"
+    assert text.endswith("\n1. no power\n2. no \\|clock\\|\n")
 
 
 def test_failures_and_errors_are_named() -> None:
@@ -50,6 +51,16 @@ def test_of_two_runs_the_later_counts_and_both_are_there() -> None:
     found = rows(kinds([newer, older]))
     assert found["qemu-x86_64"] == rows(kinds([newer]))["qemu-x86_64"]
     assert found["qemu-aarch64"] == rows(kinds([older]))["qemu-aarch64"]
+
+
+def test_rows_are_in_the_order_of_the_folders_without_their_paths() -> None:
+    first, second = passing(1), passing(2)
+    board = "file:/home/somebody/router.yaml"
+    tests = tuple(replace(test, device=board) for test in first.tests)
+    devices = (replace(first.devices[0], name=board),)
+    first = replace(first, tests=tests, devices=devices, started=second.started + 1)
+    heads = ["device", "---", "file:router.yaml", *(each.name for each in second.devices)]
+    assert list(rows(kinds([first, second]))) == heads
 
 
 def test_a_suite_that_did_not_run_there_is_a_dash() -> None:
