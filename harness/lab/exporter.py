@@ -18,7 +18,7 @@ from labgrid.remote import exporter as labgrid
 from labgrid.remote.common import ResourceEntry
 from labgrid.remote.generated import labgrid_coordinator_pb2 as messages
 
-from harness.device.labgrid_place import here, reach
+from harness.device.labgrid.place import here, reach
 from harness.errors import InfrastructureError
 from harness.lab.control import Control
 from harness.lab.router import Access, Router

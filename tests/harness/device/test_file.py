@@ -15,7 +15,7 @@ import paradrop
 from harness.bench import Bench, Identity
 from harness.device import Device
 from harness.device.file import FileDevice
-from harness.device.installed import Installed
+from harness.device.software.installed import Installed
 from harness.errors import BootError, InfrastructureError
 from harness.image.digest import sha256
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.device import disk, firmware
-from harness.device.firmware import Firmware
+from harness.device.file import description, disk
+from harness.device.file.description import Firmware
 from harness.errors import InfrastructureError
 
 GOOD = """\
@@ -36,7 +36,7 @@ def load(tmp_path: Path) -> Load:
     def load(text: str) -> Firmware:
         path = tmp_path / "router.yaml"
         path.write_text(text)
-        return firmware.load(path)
+        return description.load(path)
 
     return load
 
@@ -118,10 +118,10 @@ def test_a_mistake_is_one_line(load: Load, tmp_path: Path, old: str, new: str, w
 
 def test_no_description_at_all(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"none.yaml: can't be read: No such file"):
-        firmware.load(tmp_path / "none.yaml")
+        description.load(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- file\n")
     with pytest.raises(InfrastructureError, match="no keys in it"):
-        firmware.load(tmp_path / "list.yaml")
+        description.load(tmp_path / "list.yaml")
 
 
 def qcow2(path: Path) -> Path:

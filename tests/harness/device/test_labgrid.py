@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.device import kind_class, labgrid_plan
+from harness.device import kind_class
+from harness.device.labgrid import plan
 from harness.errors import InfrastructureError
 
 LABGRID = kind_class("labgrid")
@@ -20,9 +21,9 @@ ALL = LABGRID.capabilities | {"freeze"}
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """A file is read once in a run."""
-    labgrid_plan.plan.cache_clear()
+    plan.plan.cache_clear()
     yield
-    labgrid_plan.plan.cache_clear()
+    plan.plan.cache_clear()
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.device import shell as shells
 from harness.device.console import Console
-from harness.device.shell import Shell
+from harness.device.file import shell as shells
+from harness.device.file.shell import Shell
 from harness.errors import BootError, CommandError, InfrastructureError
 
 LIMIT = 60.0

@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.device import session
-from harness.device.session import Session
-from harness.device.vagrant import VagrantDevice
+from harness.device.vagrant import VagrantDevice, session
+from harness.device.vagrant.session import Session
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image.box import Box, box
@@ -229,7 +228,7 @@ MACHINE = """
 
 RUN = f"""
 import time
-from harness.device.session import Session
+from harness.device.vagrant.session import Session
 own = Session("vagrant-test")
 own.start()
 own.write(own.project / "small.xml", {MACHINE!r})

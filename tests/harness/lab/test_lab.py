@@ -14,7 +14,7 @@ import yaml
 from laboratory import LIMIT, Lab, Run
 
 from harness.child import Child
-from harness.device import labgrid_place, labgrid_plan
+from harness.device.labgrid import place, plan
 from harness.errors import InfrastructureError
 from harness.lab.control import Control
 from harness.lab.exporter import OFFERS, REST, export
@@ -104,10 +104,10 @@ def two(lab: Lab, one: Child) -> Child:
 def coordinator(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The lab is that of this process, too."""
     monkeypatch.setenv("LG_COORDINATOR", lab.address)
-    labgrid_plan.plan.cache_clear()
+    plan.plan.cache_clear()
     yield lab.address
-    labgrid_place.give_up()
-    labgrid_plan.plan.cache_clear()
+    place.give_up()
+    plan.plan.cache_clear()
 
 
 def test_a_place_is_a_device(two: Child, run: Callable[..., Run]) -> None:
@@ -328,7 +328,7 @@ class TestErrors:
     def test_no_coordinator(self, coordinator: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LG_COORDINATOR", "127.0.0.1:1")
         with pytest.raises(InfrastructureError, match=r"no labgrid coordinator at 127.0.0.1:1: "):
-            labgrid_plan.plan("second")
+            plan.plan("second")
         with pytest.raises(InfrastructureError, match=r"no labgrid coordinator at 127.0.0.1:1: "):
             export("qemu-x86_64", ["any"], "127.0.0.1:1", "three", print)
 
@@ -338,8 +338,8 @@ class TestErrors:
         monkeypatch.setitem(lab.environment, "LG_USERNAME", "somebody")
         monkeypatch.setitem(lab.environment, "LG_HOSTNAME", "elsewhere")
         lab.client("-p", "second", "acquire")
-        monkeypatch.setattr(labgrid_place, "WAIT_SECONDS", 0.5)
-        mine = labgrid_place.Lab(coordinator)
+        monkeypatch.setattr(place, "WAIT_SECONDS", 0.5)
+        mine = place.Lab(coordinator)
         try:
             with pytest.raises(
                 InfrastructureError, match="place 'second' is held by elsewhere/somebody, and after"

@@ -19,14 +19,15 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from harness import image
-from harness.device import accel, disk, firmware, firmware_qemu, wan
+from harness.device import accel, wan
 from harness.device.base import Completed
 from harness.device.emulated import EmulatedDevice
-from harness.device.firmware import Firmware
-from harness.device.installed import Installed
+from harness.device.file import description, disk, qemu
+from harness.device.file.description import Firmware
+from harness.device.file.shell import Shell
 from harness.device.machine import TRANSLATED_MIB, Machine
-from harness.device.shell import Shell
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
+from harness.device.software.installed import Installed
 from harness.errors import BootError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import cache, tools
@@ -42,13 +43,13 @@ DAEMON_SECONDS = 300
 _MGMT, _WAN = "10.0.2.15", wan.ALONE.address
 _AGENT = GUEST / "root/usr/libexec/paradrop/agent"
 
-_load = functools.cache(firmware.load)
+_load = functools.cache(description.load)
 
 
 class FileDevice(EmulatedDevice):
     """A foreign system on a machine of its own, on a disk that begins as the user's.
 
-    @param argument: the YAML file that describes it; see `harness.device.firmware`.
+    @param argument: the YAML file that describes it; see `harness.device.file.description`.
     """
 
     kind: ClassVar[str] = "file"
@@ -82,7 +83,7 @@ class FileDevice(EmulatedDevice):
         described = _load(Path(argument).absolute())
         tools.find(described.architecture.qemu, described.architecture.qemu_package)
         _format(described)
-        firmware_qemu.efi(described)
+        qemu.efi(described)
         if obstacles := _examined(argument, described):
             why = "; ".join(obstacles)
             raise InfrastructureError(f"file:{argument}: the daemon can't run on it: {why}")
@@ -144,7 +145,7 @@ class FileDevice(EmulatedDevice):
 
     def _boot(self) -> None:
         self._qemu()
-        words = firmware_qemu.command(
+        words = qemu.command(
             *(self.firmware, self.accelerator, self.folder),
             self._disk if self.firmware.disk is not None else None,
             *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
@@ -319,8 +320,8 @@ def _examined(argument: str, described: Firmware) -> list[str]:
     for path in described.files:
         stat = path.stat()
         facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    here = Path(__file__).parent
-    code = ("file.py", "firmware_qemu.py", "installed.py", "software.py", "board/probe")
+    here = Path(__file__).parents[1]
+    code = ("file.py", "qemu.py", "installed.py", "software.py", "board/probe")
     facts += [sha256(here / name) for name in code]
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     verdict = cache.folder() / "firmware" / f"{name}.json"

@@ -17,7 +17,7 @@ from labgrid.exceptions import InvalidConfigError, NoConfigFoundError
 from labgrid.protocol import CommandProtocol, DigitalOutputProtocol, PowerProtocol
 from labgrid.resource.remote import RemotePlaceManager
 
-from harness.device.labgrid_place import DEFAULT, Lab, Part, here, visit
+from harness.device.labgrid.place import DEFAULT, Lab, Part, here, visit
 from harness.errors import InfrastructureError
 
 WAN = "wan"

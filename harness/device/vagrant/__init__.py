@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
-from harness.device import session, ssh, wan
+from harness.device import ssh, wan
 from harness.device.agent import Agent
 from harness.device.base import Completed, Device
 from harness.device.console import Console
-from harness.device.session import Session
+from harness.device.vagrant import session
+from harness.device.vagrant.session import Session
 from harness.errors import BootError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock

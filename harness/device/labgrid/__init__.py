@@ -25,10 +25,10 @@ from harness.fault.link import Link
 from harness.fault.power import Power
 
 if TYPE_CHECKING:
-    from harness.device.labgrid_console import ConsoleLog
-    from harness.device.labgrid_place import Lab
-    from harness.device.labgrid_plan import Plan
-    from harness.device.labgrid_shell import Shell
+    from harness.device.labgrid.console import ConsoleLog
+    from harness.device.labgrid.place import Lab
+    from harness.device.labgrid.plan import Plan
+    from harness.device.labgrid.shell import Shell
 
 BOOT_SECONDS = 180
 """Until a target takes commands that has got its power back."""
@@ -95,7 +95,7 @@ class LabgridDevice(Device):
         self._facts = self._ask()
 
     def _take(self, plan: Plan) -> None:
-        from harness.device.labgrid_place import Lab
+        from harness.device.labgrid.place import Lab
 
         self._lab = Lab(plan.coordinator)
         self._place = self._lab.take(plan.place)
@@ -107,9 +107,9 @@ class LabgridDevice(Device):
         from labgrid.driver import ManualPowerDriver, SSHDriver
         from labgrid.protocol import CommandProtocol, ConsoleProtocol, PowerProtocol
 
-        from harness.device.labgrid_console import ConsoleLog
-        from harness.device.labgrid_plan import WAN
-        from harness.device.labgrid_shell import Serial, Ssh
+        from harness.device.labgrid.console import ConsoleLog
+        from harness.device.labgrid.plan import WAN
+        from harness.device.labgrid.shell import Serial, Ssh
 
         ssh = self._driver(SSHDriver)
         if ssh is not None:
@@ -358,12 +358,12 @@ class LabgridDevice(Device):
 
 
 def _plan(argument: str) -> Plan:
-    """@raise InfrastructureError: labgrid is not installed, or see `labgrid_plan.plan`."""
+    """@raise InfrastructureError: labgrid is not installed, or see `labgrid.plan`."""
     if importlib.util.find_spec("labgrid") is None:
         raise InfrastructureError(
             "labgrid is not installed", hint="pip install 'paradrop[labgrid]'"
         )
-    from harness.device.labgrid_plan import plan
+    from harness.device.labgrid.plan import plan
 
     return plan(argument)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.device.accel import Accelerator
-from harness.device.firmware import Firmware
+from harness.device.file.description import Firmware
 from harness.device.machine import TRANSLATED_MIB, escape, wiring
 from harness.errors import InfrastructureError
 
