@@ -221,7 +221,8 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
         written = IniFile(text, file)
         read = {option: kept for option, kept, _ in written.items(_SECTION)}
         for name, value in changes.items():
-            if parseValue(read.get(name.lower())) != value:
+            # a carriage return is kept as it is, but read as the end of a line
+            if "\r" in str(value) or parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
         _values(written, _DEFAULTS)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600

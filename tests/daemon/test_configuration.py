@@ -52,6 +52,12 @@ def test_a_change_is_kept_and_used_or_refused_as_a_whole(changes: Any) -> None:
     assert configuration.current() == expected
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_a_carriage_return_is_refused_as_it_would_be_read_otherwise(end: str) -> None:
+    with pytest.raises(SettingsError, match="WAMP_CA_FILE=.* cannot be kept"):
+        configuration.change({"WAMP_CA_FILE": f"a{end}b"})
+
+
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(SettingsError, match="mapping"):
         configuration.change([("DEBUG_MODE", True)])  # type: ignore[arg-type]
