@@ -54,7 +54,7 @@ def test_a_change_is_kept_and_used_or_refused_as_a_whole(changes: Any) -> None:
 
 @pytest.mark.parametrize("end", ["\r", "\r\n"])
 def test_a_carriage_return_is_refused_as_it_would_be_read_otherwise(end: str) -> None:
-    with pytest.raises(SettingsError, match="WAMP_CA_FILE=.* cannot be kept"):
+    with pytest.raises(SettingsError, match=r"WAMP_CA_FILE=.* cannot be kept"):
         configuration.change({"WAMP_CA_FILE": f"a{end}b"})
 
 
