@@ -223,7 +223,12 @@ class Bench:
         found: dict[str, str | Path] = {}
         for device in everyone:
             whose = f" of {device.name}" if len(everyone) > 1 else ""
-            found |= {f"{name}{whose}": what for name, what in device.evidence().items()}
+            try:
+                left = device.evidence()
+            except Exception as error:  # what else there is must not be lost for it
+                found[device.name] = f"could not be collected: {error}"
+            else:
+                found |= {f"{name}{whose}": what for name, what in left.items()}
         if "node" in self.__dict__ and self.node.log.exists():
             wall = time.time() - time.monotonic() + since
             with self.node.log.open(errors="replace") as lines:

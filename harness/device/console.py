@@ -78,8 +78,11 @@ class Console:
             return self._text
 
     def send(self, text: str) -> None:
-        """Type on the console."""
-        self._socket.sendall(text.encode())
+        """Type on the console. @raise InfrastructureError: the machine has ended."""
+        try:
+            self._socket.sendall(text.encode())
+        except OSError as error:
+            raise InfrastructureError("the console has ended", device=self._device) from error
 
     def tail(self, lines: int = 20) -> str:
         """The last lines printed, of this boot and earlier ones."""

@@ -6,6 +6,7 @@ that loses its power finds its place again when it comes back.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ class Wan:
     def plug(self) -> Port:
         """A place for one more router. @raise InfrastructureError: there is none."""
         with self._lock:
-            switch = self._switch or self._start()
+            if self._switch is None:
+                self._start()
+            switch = self._switch
+            assert switch is not None
             if not self._numbers:
                 raise InfrastructureError("no place is left for a router", device=_NAME)
             number = self._numbers.popleft()
@@ -87,13 +91,24 @@ class Wan:
             ["dgram", *(f"{end}.type=unix,{end}.path={path}" for end, path in ends.items())]
         )
 
-    def _start(self) -> Switch:
+    def _start(self) -> None:
+        try:
+            self._connect()
+        except OSError as error:
+            self.close()
+            raise InfrastructureError(f"does not start: {error}", device=_NAME) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
         program = "qemu-system-x86_64"
         tools.find(program, "qemu-system-x86")
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700)
-        switch = self._switch = Switch(self._folder / "switch")
+        self._switch = Switch(self._folder / "switch")
         socket = self._folder / "uplink"
-        switch.plug(socket)
+        self._switch.plug(socket)
         self._monitor = Monitor(_NAME, self._folder / "qmp.sock", self._on_event)
         words = [program, "-machine", "none", "-nodefaults", "-display", "none"]
         for name, leads in (("uplink", f"user,{_UPLINK}"), ("cord", self._cord(socket))):
@@ -101,7 +116,6 @@ class Wan:
             words += ["-netdev", f"hubport,id={name}-end,hubid=0,netdev={name}"]
         self._child = Child([*words, *self._monitor.option], self._folder / "qemu.log")
         self._monitor.accept(check=self.check)
-        return switch
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self._timeline.record(_NAME, f"QMP {event['event']}", **event.get("data", {}))

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.image import cache, tools
+from harness.image import cache, state, tools
 from harness.image.architecture import Architecture
 from harness.image.build import Image, build
 from harness.image.digest import sha256
@@ -80,7 +80,8 @@ def box(
     """
     say = progress or logging.getLogger("harness").info
     image = build(arch, progress=say, project=project)
-    facts = (image.key, sha256(_VAGRANTFILE), sha256(Path(__file__)))
+    code = (_VAGRANTFILE, Path(__file__), Path(state.__file__))
+    facts = (image.key, json.dumps(_router(image.architecture)), *map(sha256, code))
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
     def make(folder: Path) -> cache.Manifest:
@@ -95,14 +96,14 @@ def box(
 def _pack(image: Image, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".box-") as name:
         scratch = Path(name)
-        empty, raw, state = scratch / "box.img", scratch / "state", scratch / "state.qcow2"
+        empty, raw, disk = scratch / "box.img", scratch / "state", scratch / "state.qcow2"
         _qemu_img("create", "-q", "-f", "qcow2", empty, "1M")
         state_disk(raw, _OWN)
-        _qemu_img("convert", "-O", "qcow2", raw, state)
+        _qemu_img("convert", "-O", "qcow2", raw, disk)
         router, metadata = scratch / "router.json", scratch / "metadata.json"
         router.write_text(json.dumps(_router(image.architecture), indent=2) + "\n")
         metadata.write_text('{"provider": "libvirt", "format": "qcow2", "virtual_size": 1}\n')
-        files = (metadata, _VAGRANTFILE, router, empty, state)
+        files = (metadata, _VAGRANTFILE, router, empty, disk)
         parts = (image.kernel, image.initramfs, image.root, image.library)
         with tarfile.open(target, "w") as archive:
             for path in (*files, *parts):

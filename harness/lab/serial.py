@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from harness.device import loop
 from harness.device.console import Console
+from harness.errors import InfrastructureError
 
 LOOK_SECONDS = 0.1
 """How often it is looked whether the machine has printed more."""
@@ -38,7 +39,7 @@ class SerialPort:
         try:
             while data := await reader.read(4096):
                 if (console := self._console()) is not None:
-                    with contextlib.suppress(OSError):  # it is being powered off
+                    with contextlib.suppress(InfrastructureError):  # it is being powered off
                         console.send(data.decode(errors="replace"))
         except (OSError, asyncio.CancelledError):
             pass

@@ -106,6 +106,22 @@ def test_evidence_is_of_every_device_and_since_a_time(benches: list[Bench]) -> N
     assert '"new"' in str(bench.evidence()["time line"])
 
 
+def test_evidence_that_a_device_cannot_give_costs_no_other(
+    benches: list[Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, _ = benches
+
+    def broken() -> dict[str, str | Path]:
+        raise OSError("it has gone")
+
+    device = bench.device("process")
+    monkeypatch.setattr(device, "evidence", broken)
+    found = bench.evidence()
+    bench.drop(device)
+    assert found[device.name] == "could not be collected: it has gone"
+    assert "time line" in found
+
+
 def test_an_unknown_device(benches: list[Bench]) -> None:
     with pytest.raises(InfrastructureError, match="no device of kind 'nonsense'"):
         benches[0].device("nonsense")

@@ -86,6 +86,12 @@ def test_what_is_typed_arrives(port: SerialPort) -> None:
     assert port.end.recv(100) == b"help\n"
 
 
+def test_nothing_is_typed_on_a_machine_that_has_ended(port: SerialPort) -> None:
+    port.end.close()
+    with pytest.raises(InfrastructureError, match="router: the console has ended"):
+        port.console.send("help\n")
+
+
 def test_no_console_is_an_infrastructure_error(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="router: no console at"):
         Console("router", tmp_path / "none.sock", tmp_path / "log")

@@ -99,6 +99,15 @@ def test_places_are_given_back_and_are_not_without_end(network: Wan) -> None:
     assert network.plug().address == ports[0].address
 
 
+def test_one_that_does_not_start_is_not_there_the_next_time_either(tmp_path: Path) -> None:
+    timeline = Timeline(tmp_path / "timeline.jsonl")
+    network = Wan(tmp_path / ("long" * 30), timeline)  # too long for the path of a socket
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match="shared-wan: does not start: AF_UNIX path"):
+            network.plug()
+    timeline.close()
+
+
 def test_a_switch_that_died_is_no_fault_of_the_routers(
     network: Wan, routers: list[QemuDevice]
 ) -> None:

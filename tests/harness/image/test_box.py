@@ -97,5 +97,13 @@ def test_another_vagrantfile_makes_another_box(
     assert first.file.exists()
 
 
+def test_another_machine_makes_another_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    box("x86_64")
+    monkeypatch.setattr(boxes, "MEMORY_MIB", 512)
+    monkeypatch.setattr(boxes, "_pack", _refuse)
+    with pytest.raises(RuntimeError, match="packed"):
+        box("x86_64")
+
+
 def _refuse(*_: object) -> None:
     raise RuntimeError("packed")
