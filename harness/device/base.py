@@ -35,6 +35,11 @@ class Completed:
         """Its standard output, decoded."""
         return self.stdout.decode(errors="replace")
 
+    @property
+    def said(self) -> str:
+        """Its standard output, then its standard error, decoded."""
+        return (self.stdout + self.stderr).decode(errors="replace")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -146,7 +151,7 @@ class Device(ABC):
         mode: int = 0o644,
         owner: str | None = None,
     ) -> None:
-        """Replace a file.
+        """Replace a file; it survives a power cut.
 
         @param owner: a user on the device; else it belongs to the administrator.
         """
@@ -255,7 +260,7 @@ class Device(ABC):
             raise CommandError(
                 f"`{command}` exited {done.status}",
                 device=self.name,
-                evidence=(done.stdout + done.stderr).decode(errors="replace")[-2000:],
+                evidence=done.said[-2000:],
             )
         return done.text
 
@@ -268,7 +273,7 @@ class Device(ABC):
         done = self.run(command, timeout)
         if done.status == 0:
             raise CommandError(f"`{command}` succeeded unexpectedly", device=self.name)
-        return (done.stdout + done.stderr).decode(errors="replace")
+        return done.said
 
     def wait_until_succeeds(self, command: str, timeout: float = 60) -> str:
         """Run a command again and again until it exits 0.
@@ -323,8 +328,15 @@ class Device(ABC):
             self.run(f"rm -f {token_file}")
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
-        """Give the device an identity, in the way that is fastest; see `provision`."""
-        self.provision(pdid, router, token)
+        """Give the device an identity, in the way that is fastest; see `provision`.
+
+        The daemon's command does the same, but is a Python that an emulated CPU has to start.
+        """
+        # it may have booted only now, and its daemon writes them first
+        self.wait_until_succeeds(f"test -s {self.config_home}/config", 120)
+        for path, mode, data in self.identity_files(pdid, router, token):
+            self.write(path, data, mode, self.daemon_user)
+        self.reload()
 
     def identity_files(
         self, pdid: str, router: str, token: str

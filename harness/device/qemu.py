@@ -280,6 +280,7 @@ class QemuDevice(EmulatedDevice):
         owner: str | None = None,
     ) -> None:
         self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
+        self.on.agent.sync()
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
         owner = OWNERS[self.daemon_user]

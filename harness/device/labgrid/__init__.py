@@ -308,11 +308,6 @@ class LabgridDevice(Device):
             raise CommandError(f"can't read {path}: {_said(done)}", device=self.name)
         return done.stdout
 
-    def adopt(self, pdid: str, router: str, token: str) -> None:
-        for path, mode, data in self.identity_files(pdid, router, token):
-            self.write(path, data, mode, self.daemon_user)
-        self.reload()
-
     def access(self) -> dict[str, str]:
         where = self._place or f"-c {self.argument}"
         known = {"console": f"tail -f {self.folder / 'console.log'}"} if self._console else {}

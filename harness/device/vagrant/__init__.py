@@ -225,7 +225,7 @@ class VagrantDevice(Device):
     def _keep(self) -> None:
         """Save what it leaves from the end of its session's folder."""
         for name, path in self._logs().items():
-            if path.exists() and path.parent != self.folder:
+            if path.exists():
                 shutil.copyfile(path, self.folder / f"{name}.log")
 
     def check(self) -> None:
@@ -274,18 +274,7 @@ class VagrantDevice(Device):
         owner: str | None = None,
     ) -> None:
         self.agent.write((str(path), mode, OWNERS[owner or "root"], data))
-
-    def adopt(self, pdid: str, router: str, token: str) -> None:
-        # the daemon's command, which does the same, is a Python that an emulated CPU has to start
-        owner = OWNERS[self.daemon_user]
-        self.agent.write(
-            *(
-                (str(path), mode, owner, data)
-                for path, mode, data in self.identity_files(pdid, router, token)
-            )
-        )
         self.agent.sync()
-        self.reload()
 
     def read(self, path: PurePosixPath | str) -> bytes:
         return self.agent.read(str(path))
