@@ -40,14 +40,14 @@ _NOBODY = "nobody"
 _SWEEP = """\
 cat >/dev/null
 runs() { grep -qF "$1" /proc/$pid/cmdline 2>/dev/null; }
-for file in "$1"/run/libvirt/qemu/run/*.pid; do
+for file in "$1"/run/libvirt/qemu/run/*.pid "$1"/config/libvirt/qemu/lib/qmp-*/qmp.pid; do
     pid=$(cat "$file" 2>/dev/null) && runs "$1" && kill -KILL $pid || continue
     while runs "$1"; do sleep 0.05; done
 done
 rm -rf "$1"
 """
 """Ends what libvirt has started, which is nobody's child, when its own input ends: with the run,
-whatever the reason."""
+whatever the reason. That is a machine, or a QEMU that is asked what it can do."""
 
 
 def check_host() -> None:

@@ -70,6 +70,29 @@ def test_a_vagrant_without_its_provider_is_none(
     assert str(raised.value) == "vagrant: vagrant-libvirt is not installed (make vagrant)"
 
 
+@pytest.mark.parametrize("kept", ["run/libvirt/qemu/run", "config/libvirt/qemu/lib/qmp-1"])
+def test_what_libvirt_started_ends_with_the_run(tmp_path: Path, kept: str) -> None:
+    """A machine, and the QEMU that is asked what it can do."""
+    pids = tmp_path / kept
+    pids.mkdir(parents=True)
+    sleep = "import time; time.sleep(60)"
+    emulator = subprocess.Popen([sys.executable, "-c", sleep, str(tmp_path)])
+    stranger = subprocess.Popen([sys.executable, "-c", sleep])
+    (pids / "qmp.pid").write_text(f"{emulator.pid}\n")
+    (pids / "other.pid").write_text(f"{stranger.pid}\n")
+    try:
+        sweep = ["sh", "-c", session._SWEEP, "sh", str(tmp_path)]
+        watching = subprocess.Popen(sweep, stdin=subprocess.DEVNULL)
+        assert emulator.wait(10) == -signal.SIGKILL
+        assert watching.wait(10) == 0
+        assert not tmp_path.exists()
+        assert stranger.poll() is None
+    finally:
+        for process in (emulator, stranger):
+            process.kill()
+            process.wait()
+
+
 def test_an_unknown_architecture_is_said() -> None:
     with pytest.raises(InfrastructureError, match=r"no architecture 'z80' .*x86_64, aarch64"):
         VagrantDevice.check_host("z80")
