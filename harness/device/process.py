@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import paradrop
 from harness.child import Child
 from harness.device.base import Completed, Device
-from harness.device.proxy import Relay
+from harness.device.relay import Relay
 from harness.errors import CommandError, DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.freeze import Freeze

@@ -14,8 +14,8 @@ from typing import TypeVar
 from harness.bench import settings
 from harness.device import create, kind_class, memory
 from harness.device.console import Console
-from harness.device.proxy import Relay
 from harness.device.qemu import QemuDevice
+from harness.device.relay import Relay
 from harness.errors import BootError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.lab.control import Control, Switch

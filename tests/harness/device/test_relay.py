@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.device.proxy import Relay
+from harness.device.relay import Relay
 
 LIMIT = 10.0
 SILENCE = 0.2
