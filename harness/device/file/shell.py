@@ -99,8 +99,8 @@ class Shell:
             )
 
     def _settle(self) -> None:
-        """Have no kernel messages between the answers, a folder, and something that encodes."""
-        self._line("PS1='# '; dmesg -n 1 2>/dev/null")
+        """Have no echo, which a log would keep, no kernel messages, a folder, and an encoder."""
+        self._line("PS1='# '; stty -echo 2>/dev/null; dmesg -n 1 2>/dev/null")
         tried = " ".join(_FOLDERS)
         make = "[ -d $d ] && mkdir -m 700 -p $d/.hil 2>/dev/null && answer=$d/.hil && break"
         self.folder = self._word(f"answer=; for d in {tried}; do {make}; done")
@@ -121,7 +121,7 @@ class Shell:
         """Type a command, then one that prints. @return: what that printed."""
         begin, end = secrets.token_hex(4), secrets.token_hex(4)
         since = self._console.printed
-        # what is typed is echoed: the marks are not written as they will be printed
+        # what is typed may be echoed: the marks are not written as they will be printed
         marks = [f'echo "<""{mark}>"' for mark in (begin, end)]
         self._console.send(f"{command}; {marks[0]}; {tell}; {marks[1]}\n")
         try:
