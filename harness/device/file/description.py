@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from harness.device.file.shell import asked
 from harness.errors import InfrastructureError
 from harness.image import ARCHITECTURES, Architecture
 
@@ -194,9 +195,9 @@ class _Reader:
     def _prompt(self, section: Mapping[str, Any]) -> Prompt:
         pattern = self._text(section, "prompt")
         try:
-            compiled = re.compile(pattern)
+            compiled = asked(pattern)
         except re.error as error:
-            raise self._bad(f"console.prompt is no regular expression: {error}") from error
+            raise self._bad(f"console.prompt is no regular expression: {error.msg}") from error
         if compiled.search("") is not None:
             raise self._bad(
                 "console.prompt matches nothing at all", "have it match the prompt alone"

@@ -32,6 +32,18 @@ _ENCODERS = {
 }
 
 
+def asked(prompt: str) -> re.Pattern[str]:
+    """What a console asks for: the groups `prompt`, `login`, `password` and `enter`.
+
+    @raise re.error: the regular expression of the prompt can't be a part of one.
+    """
+    # the prompt is first, and in no group: its back-references keep their numbers
+    return re.compile(
+        f"(?:{prompt})(?P<prompt>)|(?P<login>(?<![Ll]ast )[Ll]ogin: )|"
+        r"(?P<password>[Pp]assword: ?)|(?P<enter>(?i:press enter)[^\n]*)"
+    )
+
+
 class Shell:
     """@param device: name for errors.
     @param prompt: regular expression of the shell's prompt.
@@ -58,15 +70,12 @@ class Shell:
         @raise BootError: it does not get that far in `timeout` seconds, or the login is refused.
         """
         deadline = time.monotonic() + timeout
-        asked = (
-            f"(?P<prompt>{self._prompt})|(?P<login>(?<![Ll]ast )[Ll]ogin: )|"
-            r"(?P<password>[Pp]assword: ?)|(?P<enter>(?i:press enter)[^\n]*)"
-        )
+        wanted = asked(self._prompt).pattern
         since, said = 0, False
         while True:
             try:
                 left = max(deadline - time.monotonic(), 0.1)
-                found = self._console.wait_for(asked, left, since)
+                found = self._console.wait_for(wanted, left, since)
             except BootError as error:
                 ended = "the machine ended" in error.what
                 why = "the machine ended" if ended else f"{timeout:g} s passed"
