@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from harness import image
-from harness.device import accel, wan
+from harness.device import accel, memory, wan
 from harness.device.base import Completed
 from harness.device.emulated import EmulatedDevice
 from harness.device.file import description, disk, qemu
@@ -42,6 +42,12 @@ DAEMON_SECONDS = 300
 
 _MGMT, _WAN = "10.0.2.15", wan.ALONE.address
 _AGENT = GUEST / "root/usr/libexec/paradrop/agent"
+
+_ASKING = (
+    *("device/*.py", "device/file/*.py", "device/software/*.py", "device/software/board/*"),
+    *("image/architecture.py", "image/bundle.py"),
+)
+"""What has a part in the answer whether the daemon can run on an image."""
 
 _load = functools.cache(description.load)
 
@@ -320,9 +326,11 @@ def _examined(argument: str, described: Firmware) -> list[str]:
     for path in described.files:
         stat = path.stat()
         facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    here = Path(__file__).parents[1]
-    code = ("file.py", "qemu.py", "installed.py", "software.py", "board/probe")
-    facts += [sha256(here / name) for name in code]
+    machine = described.architecture
+    facts.append(tools.version(tools.find(machine.qemu, machine.qemu_package)))
+    home = Path(__file__).parents[2]
+    code = sorted(path for each in _ASKING for path in home.glob(each) if path.is_file())
+    facts += [sha256(path) for path in code]
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     verdict = cache.folder() / "firmware" / f"{name}.json"
     if not verdict.exists():
@@ -344,7 +352,8 @@ def _ask(argument: str) -> list[str]:
         timeline = Timeline(home / "timeline.jsonl")
         device = FileDevice(home, timeline, argument)
         try:
-            return device.obstacles()
+            with memory.room(device.name, device.memory):
+                return device.obstacles()
         finally:
             device.close()
             timeline.close()

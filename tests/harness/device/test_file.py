@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 
 import paradrop
 from harness.bench import Bench, Identity
-from harness.device import Device
+from harness.device import Device, file
 from harness.device.file import FileDevice
 from harness.device.software.installed import Installed
 from harness.errors import BootError, InfrastructureError
@@ -103,6 +104,62 @@ def test_why_it_has_no_root_of_ours() -> None:
     assert FileDevice.lacks("x", {"rootfs", "link"}) == {
         "rootfs": "its system is not the routers' own"
     }
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> str:
+    """The description of an image that none of these boots."""
+    (tmp_path / "kernel").touch()
+    return describe(tmp_path, "# ", kernel="kernel")
+
+
+def test_an_answer_is_kept_until_what_it_was_made_with_is_another(
+    described: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, hashed, release = [], set(), ["QEMU 7"]
+
+    def ask(argument: str) -> list[str]:
+        asked.append(argument)
+        return ["it has no Python"]
+
+    def digest(path: Path) -> str:
+        hashed.add("/".join(path.parts[-2:]))
+        return sha256(path)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("harness.device.file._ask", ask)
+    monkeypatch.setattr("harness.device.file.sha256", digest)
+    monkeypatch.setattr("harness.image.tools.version", lambda program: release[0])
+    for expected in (1, 1, 2):
+        if expected == 2:
+            release[0] = "QEMU 8"
+        with pytest.raises(InfrastructureError, match="can't run on it: it has no Python"):
+            FileDevice.check_host(described)
+        assert len(asked) == expected
+    code = {"device/machine.py", "device/emulated.py", "file/shell.py", "file/qemu.py"}
+    code |= {"software/__init__.py", "software/installed.py", "board/probe", "image/bundle.py"}
+    assert code <= hashed
+
+
+def test_memory_is_waited_for_before_an_image_is_asked(
+    described: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[int] = []
+
+    @contextlib.contextmanager
+    def room(what: str, needs: int) -> Iterator[None]:
+        took.append(needs)
+        yield
+        took.append(0)
+
+    def obstacles(device: FileDevice) -> list[str]:
+        assert took == [device.memory]
+        return []
+
+    monkeypatch.setattr("harness.device.memory.room", room)
+    monkeypatch.setattr(FileDevice, "obstacles", obstacles)
+    assert file._ask(described) == []
+    assert took[1:] == [0]
 
 
 @pytest.fixture(scope="module")
