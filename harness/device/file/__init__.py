@@ -28,7 +28,7 @@ from harness.device.file.shell import Shell
 from harness.device.machine import TRANSLATED_MIB, Machine
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.device.software.installed import Installed
-from harness.errors import BootError, HarnessError, InfrastructureError
+from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import cache, tools
 from harness.image.digest import sha256
@@ -121,8 +121,12 @@ class FileDevice(EmulatedDevice):
         """Returns when it is at work, which an emulated CPU takes a while for."""
         started = f"cat {self.config_home}/logs/log* 2>/dev/null | grep -c daemon.started"
         before = self.run(started).text.strip()
-        self.software.daemon("restart")
-        self.wait_until_succeeds(f'test "$({started})" -gt {before}', DAEMON_SECONDS)
+        try:
+            self.software.daemon("restart")
+            self.wait_until_succeeds(f'test "$({started})" -gt {before}', DAEMON_SECONDS)
+        except CommandError as error:
+            said = f"{error.evidence}\n{self._daemon_output()}"
+            raise CommandError(error.what, device=self.name, evidence=said) from error
 
     def obstacles(self) -> list[str]:
         """Boot it and ask why the daemon can't run on it, a line each."""
@@ -157,7 +161,7 @@ class FileDevice(EmulatedDevice):
             *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
         )
         self._machine = running = Machine(self.name, self.folder, self.timeline)
-        self._agent = False
+        self._agent, self._shell = False, None
         try:
             running.start(words)
             if not self._plugged:
@@ -170,9 +174,10 @@ class FileDevice(EmulatedDevice):
 
     def _log_in(self) -> None:
         wanted = self.firmware.console
-        self._shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
-        self._shell.enter(wanted.timeout)
-        self._start_agent(self._shell)
+        shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
+        shell.enter(wanted.timeout)
+        self._shell = shell
+        self._start_agent(shell)
 
     def _start_agent(self, shell: Shell) -> None:
         """Have the agent run there, if there is what it needs."""
@@ -253,11 +258,17 @@ class FileDevice(EmulatedDevice):
         try:
             if self._agent:
                 return running.agent.run(command, timeout)
-            assert self._shell is not None
-            return self._shell.run(command, timeout)
+            return self._typing.run(command, timeout)
         except InfrastructureError:
             running.autopsy()
             raise
+
+    @property
+    def _typing(self) -> Shell:
+        """The shell on its console. @raise InfrastructureError: there is none yet."""
+        if self._shell is None:
+            raise InfrastructureError("nobody is logged in on its console", device=self.name)
+        return self._shell
 
     def write(
         self,
@@ -276,14 +287,12 @@ class FileDevice(EmulatedDevice):
         if self._agent:
             running.agent.write((path, mode, 0, data))
         else:
-            assert self._shell is not None
-            self._shell.write(path, data, mode)
+            self._typing.write(path, data, mode)
 
     def read(self, path: PurePosixPath | str) -> bytes:
         if self._agent:
             return self.on.agent.read(str(path))
-        assert self._shell is not None
-        return self._shell.read(str(path))
+        return self._typing.read(str(path))
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         self.software.daemon(action)
@@ -295,6 +304,19 @@ class FileDevice(EmulatedDevice):
         }
 
     # -- evidence
+
+    def evidence(self) -> dict[str, str | Path]:
+        found = super().evidence()
+        if self._machine is not None:
+            found["daemon output"] = self._daemon_output()
+        return found
+
+    def _daemon_output(self) -> str:
+        """Why the daemon does not start is there; or why it can't be read."""
+        try:
+            return self.software.log()
+        except HarnessError as error:
+            return f"could not be read: {error}"
 
     def facts(self) -> dict[str, str]:
         facts = {

@@ -32,6 +32,8 @@ longer."""
 STOP_SECONDS = 300
 """A daemon that does not end when it is told to is killed after half a minute."""
 
+LOG_LINES = 200
+
 _MODULES = (
     *("asyncio", "bz2", "ctypes", "decimal", "email", "hashlib", "html", "http", "importlib"),
     *("json", "logging", "multiprocessing", "ssl", "unittest", "uuid", "xml", "zipfile"),
@@ -220,6 +222,10 @@ class Software:
         if done.status != 0:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)
+
+    def log(self) -> str:
+        """The last of what the daemon printed; its own log is elsewhere."""
+        return self._run(f"tail -n {LOG_LINES} {BASE}/daemon.log", 60).text
 
     def _do(self, command: str, timeout: float = 60) -> None:
         done = self._run(command, timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.device.software import CONFIG_HOME, Run, Write
+from harness.device.software import CONFIG_HOME, LOG_LINES, Run, Write
 from harness.errors import CommandError
 
 _SERVICE = "paradropd"
@@ -56,6 +56,10 @@ class Installed:
         if done.status != 0:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)
+
+    def log(self) -> str:
+        """See `Software`; empty where systemd keeps no journal."""
+        return self._run(f"journalctl -u {_SERVICE} -n {LOG_LINES} --no-pager", 60).text
 
     @staticmethod
     def _with_service(systemd: str, script: str = "true") -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from harness.device.base import Completed
 from harness.device.software import BASE, CONFIG_HOME, RUNTIME_HOME, Software
+from harness.device.software.installed import Installed
 from harness.errors import InfrastructureError
 from harness.image import ARCHITECTURES, bundle
 
@@ -33,10 +35,17 @@ def _software(facts: dict[str, str]) -> Software:
     def run(command: str, timeout: float) -> Completed:
         return Completed(command, 0, "\n".join(lines).encode(), b"")
 
-    def write(path: str, data: bytes, mode: int) -> None:
-        raise AssertionError("nothing may be changed")
+    return Software("router", run, _unwritten)
 
-    return Software("router", run, write)
+
+def _here(command: str, timeout: float) -> Completed:
+    """Runs it on this computer."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=timeout)
+    return Completed(command, done.returncode, done.stdout, done.stderr)
+
+
+def _unwritten(path: str, data: bytes, mode: int) -> None:
+    raise AssertionError("nothing may be changed")
 
 
 def test_nothing_is_in_the_way() -> None:
@@ -80,17 +89,27 @@ def test_a_shell_that_says_nothing_of_use_is_the_infrastructures() -> None:
 
 def test_the_system_is_asked_by_a_shell() -> None:
     """The script itself, run by a real shell: this computer has a Python that the library runs."""
-
-    def run(command: str, timeout: float) -> Completed:
-        done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=timeout)
-        return Completed(command, done.returncode, done.stdout, done.stderr)
-
-    def write(path: str, data: bytes, mode: int) -> None:
-        raise AssertionError("nothing may be changed")
-
-    here = Software("here", run, write)
+    here = Software("here", _here, _unwritten)
     assert not any("Python" in why or "processor" in why for why in here.obstacles())
     assert here.facts()["Python"].startswith("3.")
+
+
+def test_the_last_of_what_the_daemon_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.device.software.BASE", str(tmp_path))
+    here = Software("here", _here, _unwritten)
+    assert here.log() == ""
+    (tmp_path / "daemon.log").write_text("".join(f"line {number}\n" for number in range(1000)))
+    assert here.log().startswith("line 800\n")
+    assert here.log().endswith("line 999\n")
+
+
+def test_a_system_without_a_journal_has_no_output_of_the_daemon() -> None:
+    def run(command: str, timeout: float) -> Completed:
+        return _here(f"PATH=/nowhere; {command}", timeout)
+
+    assert Installed("here", run, _unwritten).log() == ""
 
 
 def test_only_wheels_that_the_c_library_runs_are_asked_for() -> None:
