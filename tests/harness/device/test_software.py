@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import inspect
+import json
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +116,26 @@ def test_a_system_without_a_journal_has_no_output_of_the_daemon() -> None:
         return _here(f"PATH=/nowhere; {command}", timeout)
 
     assert Installed("here", run, _unwritten).log() == ""
+
+
+def test_what_is_still_being_installed_is_removed_afterwards(tmp_path: Path) -> None:
+    """A run that is interrupted removes at once; what it had started goes on there."""
+    base = tmp_path / "paradrop"
+    base.mkdir()
+    script = shutil.copy(Path(inspect.getfile(Software)).parent / "board/setup", base)
+    undo = {"user": False, "config": True, "runtime": True, "parent": False}
+    (base / "undo.json").write_text(json.dumps(undo))
+    installing = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(installing, fcntl.LOCK_EX)
+        remove = subprocess.Popen([sys.executable, "-IS", str(script), "remove"])
+        with pytest.raises(subprocess.TimeoutExpired):
+            remove.wait(1)
+        assert base.exists()
+    finally:
+        os.close(installing)
+    assert remove.wait(60) == 0
+    assert not base.exists()
 
 
 def test_only_wheels_that_the_c_library_runs_are_asked_for() -> None:
