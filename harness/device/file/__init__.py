@@ -136,7 +136,10 @@ class FileDevice(EmulatedDevice):
         if found := self.software.obstacles():
             return found
         if not self._agent and self.firmware.library == "install":
-            return ["it has no virtio serial port (the driver virtio_console) to install over"]
+            return [
+                "it has no virtio serial port (the driver virtio_console) to install over, "
+                "or no command setsid"
+            ]
         self._set_addresses()
         return []
 
@@ -183,7 +186,9 @@ class FileDevice(EmulatedDevice):
         """Have the agent run there, if there is what it needs."""
         ports = "/sys/class/virtio-ports"
         found = shell.run(
-            f"ls -d {ports} || modprobe virtio_console; ls -d {ports} && command -v python3", 60
+            f"ls -d {ports} || modprobe virtio_console; "
+            f"ls -d {ports} && command -v python3 && command -v setsid",
+            60,
         )
         if found.status != 0:
             return

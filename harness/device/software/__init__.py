@@ -34,6 +34,9 @@ STOP_SECONDS = 300
 
 LOG_LINES = 200
 
+NO_TIMEOUT = "it has no command timeout"
+"""`Device.wait_until_succeeds` runs it there."""
+
 _MODULES = (
     *("asyncio", "bz2", "ctypes", "decimal", "email", "hashlib", "html", "http", "importlib"),
     *("json", "logging", "multiprocessing", "ssl", "unittest", "uuid", "xml", "zipfile"),
@@ -90,12 +93,14 @@ class _Folder:
 class _System:
     uid: str
     machine: str
+    timeout: bool
     pythons: tuple[Python, ...]
     folders: tuple[_Folder, ...]
 
     @classmethod
     def read(cls, text: str) -> _System:
-        found: dict[str, list[str]] = {"uid": [], "machine": [], "python": [], "folder": []}
+        names = ("uid", "machine", "timeout", "python", "folder")
+        found: dict[str, list[str]] = {name: [] for name in names}
         for line in text.splitlines():
             name, equals, value = line.strip().partition("=")
             if equals and name in found:
@@ -103,6 +108,7 @@ class _System:
         return cls(
             "".join(found["uid"]),
             "".join(found["machine"]),
+            bool(found["timeout"]),
             tuple(_python(each) for each in found["python"]),
             tuple(_folder(each) for each in found["folder"]),
         )
@@ -119,6 +125,8 @@ class _System:
         if self.machine not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             why.append(f"its processor is {self.machine or 'unknown'}; wheels are for {known}")
+        if not self.timeout:
+            why.append(NO_TIMEOUT)
         if not self.pythons:
             why.append("it has no Python; the daemon needs 3.11 or newer")
         elif self.python is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.device.software import CONFIG_HOME, LOG_LINES, Run, Write
+from harness.device.software import CONFIG_HOME, LOG_LINES, NO_TIMEOUT, Run, Write
 from harness.errors import CommandError
 
 _SERVICE = "paradropd"
@@ -30,6 +30,8 @@ class Installed:
         if self._run(self._with_service("true"), 60).status != 0:
             places = " nor ".join(_SCRIPTS)
             why.append(f"there is neither a service {_SERVICE} of systemd, nor {places}")
+        if self._run("command -v timeout", 60).status != 0:
+            why.append(NO_TIMEOUT)
         if self._run("id paradrop", 60).status != 0:
             why.append("it has no user paradrop")
         if self._run(f"test -w {CONFIG_HOME}", 60).status != 0:

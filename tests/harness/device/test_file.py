@@ -200,6 +200,23 @@ def test_evidence_of_a_machine_that_nobody_could_log_in_to(
         assert "nobody is logged in on its console" in str(found[name])
 
 
+def test_no_agent_is_started_without_what_starts_it(
+    described: str, tmp_path: Path, timeline: Timeline
+) -> None:
+    class Console:
+        """A shell on a system that has a serial port and Python, and nothing else."""
+
+        def run(self, command: str, timeout: float) -> Completed:
+            words = ["/bin/sh", "-c", f"ls() {{ :; }}; {command}"]
+            done = subprocess.run(words, env={"PATH": str(tmp_path)})
+            return Completed(command, done.returncode, b"", b"")
+
+    (tmp_path / "python3").symlink_to(sys.executable)
+    device = FileDevice(tmp_path, timeline, described)
+    device._start_agent(Console())  # type: ignore[arg-type]
+    assert not device._agent
+
+
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:

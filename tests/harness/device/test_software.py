@@ -22,6 +22,7 @@ from harness.image import ARCHITECTURES, bundle
 GOOD = {
     "uid": "0",
     "machine": "x86_64",
+    "timeout": "yes",
     "python": "/usr/bin/python3|3.11|glibc 2.36|",
     BASE: f"{BASE}|/opt|yes|900000",
     CONFIG_HOME: f"{CONFIG_HOME}|/etc|yes|900000",
@@ -63,6 +64,7 @@ def test_nothing_is_in_the_way() -> None:
     [
         ({"uid": "1000"}, "commands run as user 1000, and not as root"),
         ({"machine": "mips"}, "its processor is mips; wheels are for x86_64, aarch64"),
+        ({"timeout": ""}, "it has no command timeout"),
         ({"python": ""}, "it has no Python; the daemon needs 3.11 or newer"),
         ({"python": "/bin/python3|3.9|glibc 2.31|"}, "its Python 3.9 is too old"),
         ({"python": "/bin/python3|3.11||"}, "a C library other than glibc"),
@@ -96,7 +98,8 @@ def test_a_shell_that_says_nothing_of_use_is_the_infrastructures() -> None:
 def test_the_system_is_asked_by_a_shell() -> None:
     """The script itself, run by a real shell: this computer has a Python that the library runs."""
     here = Software("here", _here, _unwritten)
-    assert not any("Python" in why or "processor" in why for why in here.obstacles())
+    words = ("Python", "processor", "timeout")
+    assert not any(word in why for why in here.obstacles() for word in words)
     assert here.facts()["Python"].startswith("3.")
 
 
@@ -136,6 +139,13 @@ def test_what_is_still_being_installed_is_removed_afterwards(tmp_path: Path) -> 
         os.close(installing)
     assert remove.wait(60) == 0
     assert not base.exists()
+
+
+def test_an_installed_daemon_is_no_use_without_timeout() -> None:
+    def run(command: str, timeout: float) -> Completed:
+        return Completed(command, int("timeout" in command), b"", b"")
+
+    assert Installed("here", run, _unwritten).obstacles() == ["it has no command timeout"]
 
 
 def test_only_wheels_that_the_c_library_runs_are_asked_for() -> None:
