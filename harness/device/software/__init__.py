@@ -122,8 +122,9 @@ class _System:
         why = []
         if self.uid != "0":
             why.append(f"commands run as user {self.uid or 'unknown'}, and not as root")
-        if self.machine not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
+        wheels = [name for name, each in ARCHITECTURES.items() if each.platforms]
+        if self.machine not in wheels:
+            known = ", ".join(wheels)
             why.append(f"its processor is {self.machine or 'unknown'}; wheels are for {known}")
         if not self.timeout:
             why.append(NO_TIMEOUT)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.device.file import description, disk
+from harness.device.file import description, disk, qemu
 from harness.device.file.description import Firmware
 from harness.device.file.shell import asked
 from harness.errors import InfrastructureError
@@ -131,6 +131,13 @@ def test_no_description_at_all(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- file\n")
     with pytest.raises(InfrastructureError, match="no keys in it"):
         description.load(tmp_path / "list.yaml")
+
+
+def test_nothing_boots_a_disk_on_32_bits(load: Load) -> None:
+    text = GOOD.replace("x86_64", "armhf")
+    with pytest.raises(InfrastructureError, match=r"nothing boots a disk on armhf \(name a kernel"):
+        qemu.efi(load(text))
+    assert qemu.efi(load(text.replace("disk:", "kernel: kernel\nroot:"))) is None
 
 
 def qcow2(path: Path) -> Path:

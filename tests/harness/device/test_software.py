@@ -64,6 +64,8 @@ def test_nothing_is_in_the_way() -> None:
     [
         ({"uid": "1000"}, "commands run as user 1000, and not as root"),
         ({"machine": "mips"}, "its processor is mips; wheels are for x86_64, aarch64"),
+        ({"machine": "armv7l"}, "its processor is armv7l; wheels are for x86_64, aarch64"),
+        ({"machine": "armhf"}, "its processor is armhf; wheels are for x86_64, aarch64"),
         ({"timeout": ""}, "it has no command timeout"),
         ({"python": ""}, "it has no Python; the daemon needs 3.11 or newer"),
         ({"python": "/bin/python3|3.9|glibc 2.31|"}, "its Python 3.9 is too old"),
@@ -78,6 +80,7 @@ def test_nothing_is_in_the_way() -> None:
 def test_what_is_in_the_way_is_one_line(changes: dict[str, str], why: str) -> None:
     (said,) = software(**changes).obstacles()
     assert why in said
+    assert "armhf" not in said.partition("wheels")[2]
     assert "\n" not in said
 
 
