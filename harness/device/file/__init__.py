@@ -106,10 +106,7 @@ class FileDevice(EmulatedDevice):
     # -- its life
 
     def start(self) -> None:
-        disk_of = self.firmware.disk
-        if disk_of is not None and not self._disk.exists():
-            disk.overlay(disk_of, _format(self.firmware), self._disk)
-        self._boot()
+        self._first_boot()
         self._set_addresses()
         self.software.install()
         self.erase_identity()
@@ -130,9 +127,7 @@ class FileDevice(EmulatedDevice):
 
     def obstacles(self) -> list[str]:
         """Boot it and ask why the daemon can't run on it, a line each."""
-        if self.firmware.disk is not None:
-            disk.overlay(self.firmware.disk, _format(self.firmware), self._disk)
-        self._boot()
+        self._first_boot()
         if found := self.software.obstacles():
             return found
         if not self._agent and self.firmware.library == "install":
@@ -142,6 +137,11 @@ class FileDevice(EmulatedDevice):
             ]
         self._set_addresses()
         return []
+
+    def _first_boot(self) -> None:
+        if self.firmware.disk is not None:
+            disk.overlay(self.firmware.disk, _format(self.firmware), self._disk)
+        self._boot()
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:

@@ -48,9 +48,6 @@ class Installed:
     def install(self) -> None:
         """Nothing has to be put there."""
 
-    def remove(self) -> None:
-        """Nothing was put there."""
-
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         """@raise CommandError: it does not do it."""
         systemd, script = f"systemctl {action} {_SERVICE}", f'"$s" {action}'
