@@ -47,9 +47,10 @@ class Finding:
 
 
 def examine(kinds: Sequence[str]) -> list[Finding]:
-    """Look at everything that these kinds of device need; nothing is built, booted or changed.
+    """Look at everything that these kinds of device need; nothing is built or changed.
 
-    A guest is started for a moment if it is not known yet whether the hardware runs one.
+    A guest is started for a moment if it is not known yet whether the hardware runs one, and an
+    image that somebody brings is booted if it is not known yet what is in the daemon's way there.
 
     @raise InfrastructureError: there is no such kind.
     """

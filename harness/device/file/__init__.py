@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from harness import image
-from harness.device import accel, wan
+from harness.device import accel, memory, wan
 from harness.device.base import Completed
 from harness.device.emulated import EmulatedDevice
 from harness.device.file import description, disk, qemu
@@ -28,7 +28,7 @@ from harness.device.file.shell import Shell
 from harness.device.machine import TRANSLATED_MIB, Machine
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.device.software.installed import Installed
-from harness.errors import BootError, HarnessError, InfrastructureError
+from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import cache, tools
 from harness.image.digest import sha256
@@ -42,6 +42,12 @@ DAEMON_SECONDS = 300
 
 _MGMT, _WAN = "10.0.2.15", wan.ALONE.address
 _AGENT = GUEST / "root/usr/libexec/paradrop/agent"
+
+_ASKING = (
+    *("device/*.py", "device/file/*.py", "device/software/*.py", "device/software/board/*"),
+    *("image/architecture.py", "image/bundle.py"),
+)
+"""What has a part in the answer whether the daemon can run on an image."""
 
 _load = functools.cache(description.load)
 
@@ -100,10 +106,7 @@ class FileDevice(EmulatedDevice):
     # -- its life
 
     def start(self) -> None:
-        disk_of = self.firmware.disk
-        if disk_of is not None and not self._disk.exists():
-            disk.overlay(disk_of, _format(self.firmware), self._disk)
-        self._boot()
+        self._first_boot()
         self._set_addresses()
         self.software.install()
         self.erase_identity()
@@ -115,20 +118,30 @@ class FileDevice(EmulatedDevice):
         """Returns when it is at work, which an emulated CPU takes a while for."""
         started = f"cat {self.config_home}/logs/log* 2>/dev/null | grep -c daemon.started"
         before = self.run(started).text.strip()
-        self.software.daemon("restart")
-        self.wait_until_succeeds(f'test "$({started})" -gt {before}', DAEMON_SECONDS)
+        try:
+            self.software.daemon("restart")
+            self.wait_until_succeeds(f'test "$({started})" -gt {before}', DAEMON_SECONDS)
+        except CommandError as error:
+            said = f"{error.evidence}\n{self._daemon_output()}"
+            raise CommandError(error.what, device=self.name, evidence=said) from error
 
     def obstacles(self) -> list[str]:
         """Boot it and ask why the daemon can't run on it, a line each."""
-        if self.firmware.disk is not None:
-            disk.overlay(self.firmware.disk, _format(self.firmware), self._disk)
-        self._boot()
+        self._first_boot()
         if found := self.software.obstacles():
             return found
         if not self._agent and self.firmware.library == "install":
-            return ["it has no virtio serial port (the driver virtio_console) to install over"]
+            return [
+                "it has no virtio serial port (the driver virtio_console) to install over, "
+                "or no command setsid"
+            ]
         self._set_addresses()
         return []
+
+    def _first_boot(self) -> None:
+        if self.firmware.disk is not None:
+            disk.overlay(self.firmware.disk, _format(self.firmware), self._disk)
+        self._boot()
 
     @functools.cached_property
     def accelerator(self) -> accel.Accelerator:
@@ -151,7 +164,7 @@ class FileDevice(EmulatedDevice):
             *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
         )
         self._machine = running = Machine(self.name, self.folder, self.timeline)
-        self._agent = False
+        self._agent, self._shell = False, None
         try:
             running.start(words)
             if not self._plugged:
@@ -164,15 +177,18 @@ class FileDevice(EmulatedDevice):
 
     def _log_in(self) -> None:
         wanted = self.firmware.console
-        self._shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
-        self._shell.enter(wanted.timeout)
-        self._start_agent(self._shell)
+        shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
+        shell.enter(wanted.timeout)
+        self._shell = shell
+        self._start_agent(shell)
 
     def _start_agent(self, shell: Shell) -> None:
         """Have the agent run there, if there is what it needs."""
         ports = "/sys/class/virtio-ports"
         found = shell.run(
-            f"ls -d {ports} || modprobe virtio_console; ls -d {ports} && command -v python3", 60
+            f"ls -d {ports} || modprobe virtio_console; "
+            f"ls -d {ports} && command -v python3 && command -v setsid",
+            60,
         )
         if found.status != 0:
             return
@@ -247,11 +263,17 @@ class FileDevice(EmulatedDevice):
         try:
             if self._agent:
                 return running.agent.run(command, timeout)
-            assert self._shell is not None
-            return self._shell.run(command, timeout)
+            return self._typing.run(command, timeout)
         except InfrastructureError:
             running.autopsy()
             raise
+
+    @property
+    def _typing(self) -> Shell:
+        """The shell on its console. @raise InfrastructureError: there is none yet."""
+        if self._shell is None:
+            raise InfrastructureError("nobody is logged in on its console", device=self.name)
+        return self._shell
 
     def write(
         self,
@@ -270,14 +292,12 @@ class FileDevice(EmulatedDevice):
         if self._agent:
             running.agent.write((path, mode, 0, data))
         else:
-            assert self._shell is not None
-            self._shell.write(path, data, mode)
+            self._typing.write(path, data, mode)
 
     def read(self, path: PurePosixPath | str) -> bytes:
         if self._agent:
             return self.on.agent.read(str(path))
-        assert self._shell is not None
-        return self._shell.read(str(path))
+        return self._typing.read(str(path))
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         self.software.daemon(action)
@@ -289,6 +309,19 @@ class FileDevice(EmulatedDevice):
         }
 
     # -- evidence
+
+    def evidence(self) -> dict[str, str | Path]:
+        found = super().evidence()
+        if self._machine is not None:
+            found["daemon output"] = self._daemon_output()
+        return found
+
+    def _daemon_output(self) -> str:
+        """Why the daemon does not start is there; or why it can't be read."""
+        try:
+            return self.software.log()
+        except HarnessError as error:
+            return f"could not be read: {error}"
 
     def facts(self) -> dict[str, str]:
         facts = {
@@ -320,9 +353,11 @@ def _examined(argument: str, described: Firmware) -> list[str]:
     for path in described.files:
         stat = path.stat()
         facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    here = Path(__file__).parents[1]
-    code = ("file.py", "qemu.py", "installed.py", "software.py", "board/probe")
-    facts += [sha256(here / name) for name in code]
+    machine = described.architecture
+    facts.append(tools.version(tools.find(machine.qemu, machine.qemu_package)))
+    home = Path(__file__).parents[2]
+    code = sorted(path for each in _ASKING for path in home.glob(each) if path.is_file())
+    facts += [sha256(path) for path in code]
     name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     verdict = cache.folder() / "firmware" / f"{name}.json"
     if not verdict.exists():
@@ -344,7 +379,8 @@ def _ask(argument: str) -> list[str]:
         timeline = Timeline(home / "timeline.jsonl")
         device = FileDevice(home, timeline, argument)
         try:
-            return device.obstacles()
+            with memory.room(device.name, device.memory):
+                return device.obstacles()
         finally:
             device.close()
             timeline.close()

@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
+from harness.device.file.shell import asked
 from harness.errors import InfrastructureError
 from harness.image import ARCHITECTURES, Architecture
+
+T = TypeVar("T")
 
 _KEYS = {
     "": "image architecture disk root kernel initrd append memory console network library",
     "console": "prompt login password password_file password_variable timeout",
     "network": "mgmt wan addresses",
 }
+_LIBRARY: Mapping[str, Literal["install", "installed"]] = {
+    "install": "install",
+    "installed": "installed",
+}
+_ADDRESSES: Mapping[str, Literal["dhcp", "set"]] = {"dhcp": "dhcp", "set": "set"}
 LEAST_MEMORY, MOST_MEMORY = 32, 8192
 BOOT_SECONDS = 180
 
@@ -89,7 +97,7 @@ class _Reader:
         self._known("", content)
         if content.get("image") != "file":
             raise self._bad(f"image is {content.get('image')!r}", "write `image: file`")
-        architecture = self._choice(content, "architecture", ARCHITECTURES.get, list(ARCHITECTURES))
+        architecture = self._choice(content, "architecture", ARCHITECTURES)
         disk, root = self._file(content, "disk"), self._file(content, "root")
         kernel, initrd = self._file(content, "kernel"), self._file(content, "initrd")
         if disk is not None and root is not None:
@@ -110,13 +118,7 @@ class _Reader:
             memory=self._number(content, "memory", 256, LEAST_MEMORY, MOST_MEMORY, "MiB"),
             console=self._prompt(self._section(content, "console")),
             network=self._network(self._section(content, "network")),
-            library=self._choice(
-                content,
-                "library",
-                {"install": "install", "installed": "installed"}.get,
-                ["install", "installed"],
-                "install",
-            ),
+            library=self._choice(content, "library", _LIBRARY, "install"),
         )
 
     def _content(self) -> dict[str, Any]:
@@ -170,16 +172,14 @@ class _Reader:
         self,
         content: Mapping[str, Any],
         key: str,
-        find: Callable[[str], Any],
-        known: list[str],
+        known: Mapping[str, T],
         default: str | None = None,
-    ) -> Any:
+    ) -> T:
         value = content.get(key, default)
-        found = find(value) if isinstance(value, str) else None
-        if found is None:
+        if not isinstance(value, str) or value not in known:
             why = f"{key} is missing" if value is None else f"{key} is {value!r}"
             raise self._bad(why, f"there are {', '.join(known)}")
-        return found
+        return known[value]
 
     def _file(self, content: Mapping[str, Any], key: str) -> Path | None:
         if key not in content:
@@ -194,9 +194,9 @@ class _Reader:
     def _prompt(self, section: Mapping[str, Any]) -> Prompt:
         pattern = self._text(section, "prompt")
         try:
-            compiled = re.compile(pattern)
+            compiled = asked(pattern)
         except re.error as error:
-            raise self._bad(f"console.prompt is no regular expression: {error}") from error
+            raise self._bad(f"console.prompt is no regular expression: {error.msg}") from error
         if compiled.search("") is not None:
             raise self._bad(
                 "console.prompt matches nothing at all", "have it match the prompt alone"
@@ -232,7 +232,5 @@ class _Reader:
         for key, card in zip(("mgmt", "wan"), cards, strict=True):
             if not re.fullmatch(r"[\w.@-]{1,15}", card):
                 raise self._bad(f"network.{key} is {card!r}", "the name of a card, such as eth0")
-        who = self._choice(
-            section, "addresses", {"dhcp": "dhcp", "set": "set"}.get, ["dhcp", "set"], "set"
-        )
+        who = self._choice(section, "addresses", _ADDRESSES, "set")
         return Network(cards[0], cards[1], who)

@@ -19,10 +19,17 @@ EFI = {"aarch64": (Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"), "qemu-efi-aa
 
 
 def efi(firmware: Firmware) -> Path | None:
-    """The firmware that its disk needs. @raise InfrastructureError: it is not installed."""
-    if firmware.kernel is not None or firmware.architecture.name not in EFI:
+    """The firmware that its disk needs.
+
+    @raise InfrastructureError: there is none, or it is not installed.
+    """
+    machine = firmware.architecture.name
+    if firmware.kernel is not None or machine == "x86_64":
         return None
-    path, package = EFI[firmware.architecture.name]
+    if machine not in EFI:
+        why = f"{firmware.path}: nothing boots a disk on {machine}"
+        raise InfrastructureError(why, hint="name a kernel, and the disk as its root")
+    path, package = EFI[machine]
     if not path.is_file():
         raise InfrastructureError(
             f"{firmware.path}: its disk needs {path} to boot", hint=f"apt-get install {package}"

@@ -32,6 +32,18 @@ _ENCODERS = {
 }
 
 
+def asked(prompt: str) -> re.Pattern[str]:
+    """What a console asks for: the groups `prompt`, `login`, `password` and `enter`.
+
+    @raise re.error: the regular expression of the prompt can't be a part of one.
+    """
+    # the prompt is first, and in no group: its back-references keep their numbers
+    return re.compile(
+        f"(?:{prompt})(?P<prompt>)|(?P<login>(?<![Ll]ast )[Ll]ogin: )|"
+        r"(?P<password>[Pp]assword: ?)|(?P<enter>(?i:press enter)[^\n]*)"
+    )
+
+
 class Shell:
     """@param device: name for errors.
     @param prompt: regular expression of the shell's prompt.
@@ -58,15 +70,12 @@ class Shell:
         @raise BootError: it does not get that far in `timeout` seconds, or the login is refused.
         """
         deadline = time.monotonic() + timeout
-        asked = (
-            f"(?P<prompt>{self._prompt})|(?P<login>(?<![Ll]ast )[Ll]ogin: )|"
-            r"(?P<password>[Pp]assword: ?)|(?P<enter>(?i:press enter)[^\n]*)"
-        )
+        wanted = asked(self._prompt).pattern
         since, said = 0, False
         while True:
             try:
                 left = max(deadline - time.monotonic(), 0.1)
-                found = self._console.wait_for(asked, left, since)
+                found = self._console.wait_for(wanted, left, since)
             except BootError as error:
                 ended = "the machine ended" in error.what
                 why = "the machine ended" if ended else f"{timeout:g} s passed"
@@ -99,8 +108,8 @@ class Shell:
             )
 
     def _settle(self) -> None:
-        """Have no kernel messages between the answers, a folder, and something that encodes."""
-        self._line("PS1='# '; dmesg -n 1 2>/dev/null")
+        """Have no echo, which a log would keep, no kernel messages, a folder, and an encoder."""
+        self._line("PS1='# '; stty -echo 2>/dev/null; dmesg -n 1 2>/dev/null")
         tried = " ".join(_FOLDERS)
         make = "[ -d $d ] && mkdir -m 700 -p $d/.hil 2>/dev/null && answer=$d/.hil && break"
         self.folder = self._word(f"answer=; for d in {tried}; do {make}; done")
@@ -121,7 +130,7 @@ class Shell:
         """Type a command, then one that prints. @return: what that printed."""
         begin, end = secrets.token_hex(4), secrets.token_hex(4)
         since = self._console.printed
-        # what is typed is echoed: the marks are not written as they will be printed
+        # what is typed may be echoed: the marks are not written as they will be printed
         marks = [f'echo "<""{mark}>"' for mark in (begin, end)]
         self._console.send(f"{command}; {marks[0]}; {tell}; {marks[1]}\n")
         try:

@@ -32,6 +32,11 @@ longer."""
 STOP_SECONDS = 300
 """A daemon that does not end when it is told to is killed after half a minute."""
 
+LOG_LINES = 200
+
+NO_TIMEOUT = "it has no command timeout"
+"""`Device.wait_until_succeeds` runs it there."""
+
 _MODULES = (
     *("asyncio", "bz2", "ctypes", "decimal", "email", "hashlib", "html", "http", "importlib"),
     *("json", "logging", "multiprocessing", "ssl", "unittest", "uuid", "xml", "zipfile"),
@@ -88,12 +93,14 @@ class _Folder:
 class _System:
     uid: str
     machine: str
+    timeout: bool
     pythons: tuple[Python, ...]
     folders: tuple[_Folder, ...]
 
     @classmethod
     def read(cls, text: str) -> _System:
-        found: dict[str, list[str]] = {"uid": [], "machine": [], "python": [], "folder": []}
+        names = ("uid", "machine", "timeout", "python", "folder")
+        found: dict[str, list[str]] = {name: [] for name in names}
         for line in text.splitlines():
             name, equals, value = line.strip().partition("=")
             if equals and name in found:
@@ -101,6 +108,7 @@ class _System:
         return cls(
             "".join(found["uid"]),
             "".join(found["machine"]),
+            bool(found["timeout"]),
             tuple(_python(each) for each in found["python"]),
             tuple(_folder(each) for each in found["folder"]),
         )
@@ -114,9 +122,12 @@ class _System:
         why = []
         if self.uid != "0":
             why.append(f"commands run as user {self.uid or 'unknown'}, and not as root")
-        if self.machine not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
+        wheels = [name for name, each in ARCHITECTURES.items() if each.platforms]
+        if self.machine not in wheels:
+            known = ", ".join(wheels)
             why.append(f"its processor is {self.machine or 'unknown'}; wheels are for {known}")
+        if not self.timeout:
+            why.append(NO_TIMEOUT)
         if not self.pythons:
             why.append("it has no Python; the daemon needs 3.11 or newer")
         elif self.python is None:
@@ -220,6 +231,10 @@ class Software:
         if done.status != 0:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)
+
+    def log(self) -> str:
+        """The last of what the daemon printed; its own log is elsewhere."""
+        return self._run(f"tail -n {LOG_LINES} {BASE}/daemon.log", 60).text
 
     def _do(self, command: str, timeout: float = 60) -> None:
         done = self._run(command, timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.device.software import CONFIG_HOME, Run, Write
+from harness.device.software import CONFIG_HOME, LOG_LINES, NO_TIMEOUT, Run, Write
 from harness.errors import CommandError
 
 _SERVICE = "paradropd"
@@ -30,6 +30,8 @@ class Installed:
         if self._run(self._with_service("true"), 60).status != 0:
             places = " nor ".join(_SCRIPTS)
             why.append(f"there is neither a service {_SERVICE} of systemd, nor {places}")
+        if self._run("command -v timeout", 60).status != 0:
+            why.append(NO_TIMEOUT)
         if self._run("id paradrop", 60).status != 0:
             why.append("it has no user paradrop")
         if self._run(f"test -w {CONFIG_HOME}", 60).status != 0:
@@ -46,9 +48,6 @@ class Installed:
     def install(self) -> None:
         """Nothing has to be put there."""
 
-    def remove(self) -> None:
-        """Nothing was put there."""
-
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
         """@raise CommandError: it does not do it."""
         systemd, script = f"systemctl {action} {_SERVICE}", f'"$s" {action}'
@@ -56,6 +55,10 @@ class Installed:
         if done.status != 0:
             said = (done.stdout + done.stderr).decode(errors="replace")
             raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)
+
+    def log(self) -> str:
+        """See `Software`; empty where systemd keeps no journal."""
+        return self._run(f"journalctl -u {_SERVICE} -n {LOG_LINES} --no-pager", 60).text
 
     @staticmethod
     def _with_service(systemd: str, script: str = "true") -> str:

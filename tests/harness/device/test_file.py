@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -13,10 +14,13 @@ import pytest
 
 import paradrop
 from harness.bench import Bench, Identity
-from harness.device import Device
+from harness.device import Device, file
+from harness.device.base import Completed
 from harness.device.file import FileDevice
+from harness.device.machine import Machine
 from harness.device.software.installed import Installed
-from harness.errors import BootError, InfrastructureError
+from harness.errors import BootError, CommandError, InfrastructureError
+from harness.evidence.timeline import Timeline
 from harness.image.digest import sha256
 
 BOOT = 900
@@ -105,6 +109,114 @@ def test_why_it_has_no_root_of_ours() -> None:
     }
 
 
+@pytest.fixture
+def described(tmp_path: Path) -> str:
+    """The description of an image that none of these boots."""
+    (tmp_path / "kernel").touch()
+    return describe(tmp_path, "# ", kernel="kernel")
+
+
+@pytest.fixture
+def timeline(tmp_path: Path) -> Iterator[Timeline]:
+    timeline = Timeline(tmp_path / "timeline.jsonl")
+    yield timeline
+    timeline.close()
+
+
+def test_an_answer_is_kept_until_what_it_was_made_with_is_another(
+    described: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, hashed, release = [], set(), ["QEMU 7"]
+
+    def ask(argument: str) -> list[str]:
+        asked.append(argument)
+        return ["it has no Python"]
+
+    def digest(path: Path) -> str:
+        hashed.add("/".join(path.parts[-2:]))
+        return sha256(path)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("harness.device.file._ask", ask)
+    monkeypatch.setattr("harness.device.file.sha256", digest)
+    monkeypatch.setattr("harness.image.tools.version", lambda program: release[0])
+    for expected in (1, 1, 2):
+        if expected == 2:
+            release[0] = "QEMU 8"
+        with pytest.raises(InfrastructureError, match="can't run on it: it has no Python"):
+            FileDevice.check_host(described)
+        assert len(asked) == expected
+    code = {"device/machine.py", "device/emulated.py", "file/shell.py", "file/qemu.py"}
+    code |= {"software/__init__.py", "software/installed.py", "board/probe", "image/bundle.py"}
+    assert code <= hashed
+
+
+def test_memory_is_waited_for_before_an_image_is_asked(
+    described: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[int] = []
+
+    @contextlib.contextmanager
+    def room(what: str, needs: int) -> Iterator[None]:
+        took.append(needs)
+        yield
+        took.append(0)
+
+    def obstacles(device: FileDevice) -> list[str]:
+        assert took == [device.memory]
+        return []
+
+    monkeypatch.setattr("harness.device.memory.room", room)
+    monkeypatch.setattr(FileDevice, "obstacles", obstacles)
+    assert file._ask(described) == []
+    assert took[1:] == [0]
+
+
+def test_why_the_daemon_does_not_start_is_told(
+    described: str, tmp_path: Path, timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(device: FileDevice, command: str, timeout: float) -> Completed:
+        if "daemon.log" in command:
+            return Completed(command, 0, b"ImportError: no ssl\n", b"")
+        status = 124 if "until" in command else 0
+        return Completed(command, status, b"0\n", b"nothing logged")
+
+    monkeypatch.setattr(FileDevice, "_run", run)
+    device = FileDevice(tmp_path, timeline, described)
+    with pytest.raises(CommandError, match="still fails after 300 s") as raised:
+        device._start_daemon()
+    assert raised.value.evidence == "nothing logged\nImportError: no ssl"
+
+
+def test_evidence_of_a_machine_that_nobody_could_log_in_to(
+    described: str, tmp_path: Path, timeline: Timeline
+) -> None:
+    device = FileDevice(tmp_path, timeline, described)
+    assert "daemon output" not in device.evidence()
+    device._machine = Machine(device.name, tmp_path, timeline)
+    found = device.evidence()
+    for name in ("daemon log", "daemon output"):
+        assert "could not be read: " in str(found[name])
+        assert "nobody is logged in on its console" in str(found[name])
+
+
+def test_no_agent_is_started_without_what_starts_it(
+    described: str, tmp_path: Path, timeline: Timeline
+) -> None:
+    class Console:
+        """A shell on a system that has a serial port and Python, and nothing else."""
+
+        def run(self, command: str, timeout: float) -> Completed:
+            words = ["/bin/sh", "-c", f"ls() {{ :; }}; {command}"]
+            done = subprocess.run(words, env={"PATH": str(tmp_path)})
+            return Completed(command, done.returncode, b"", b"")
+
+    (tmp_path / "python3").symlink_to(sys.executable)
+    device = FileDevice(tmp_path, timeline, described)
+    device._start_agent(Console())  # type: ignore[arg-type]
+    assert not device._agent
+
+
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
@@ -139,6 +251,7 @@ def test_the_daemon_is_installed_and_joins(
     assert device.python("import paradrop; print(paradrop.__file__)").startswith("/opt/paradrop/")
     owner = device.succeed("stat -c %U /proc/$(cat /var/run/paradrop/paradropd.pid)")
     assert owner.strip() == "paradrop"
+    assert "could not be read" not in str(device.evidence()["daemon output"])
     assert debian.PASSWORD not in (device.folder / "console.log").read_text()
     recorded = (parts / "manifest.json").read_text()
     assert sha256(parts / "disk.qcow2") in recorded, "the user's disk was written"
@@ -177,6 +290,7 @@ def test_a_system_that_has_the_daemon_itself(
         with bench.rejoins(identity.pdid, after="daemon restarted", within=BOOT):
             own.daemon("start")
         assert device.run("systemctl is-active paradropd").text == "active\n"
+        assert "Started " in own.log()
         own.daemon("stop")
         assert device.run("systemctl is-active paradropd").text == "inactive\n"
     finally:

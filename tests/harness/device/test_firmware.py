@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.device.file import description, disk
+from harness.device.file import description, disk, qemu
 from harness.device.file.description import Firmware
+from harness.device.file.shell import asked
 from harness.errors import InfrastructureError
 
 GOOD = """\
@@ -60,6 +61,12 @@ def test_a_kernel_and_its_root(load: Load, tmp_path: Path) -> None:
     assert found.append == "quiet"
 
 
+def test_a_prompt_may_refer_to_its_own_groups(load: Load) -> None:
+    found = load(GOOD.replace("'# '", r"'(a|b)(c|d)\2\1# '"))
+    assert asked(found.console.pattern).search("accd# ") is None
+    assert asked(found.console.pattern).search("adda# ") is not None
+
+
 def test_no_password_is_shown(load: Load) -> None:
     assert "sesame" not in repr(load(GOOD))
 
@@ -98,6 +105,8 @@ def test_a_password_that_others_may_read(load: Load, tmp_path: Path) -> None:
         ("memory: 128", "memory: true", "memory is True"),
         ("'# '", "'# ('", "console.prompt is no regular expression"),
         ("'# '", "'.*'", "console.prompt matches nothing at all"),
+        ("'# '", "'(?i)# '", "console.prompt is no regular expression: global flags not at the"),
+        ("'# '", "'(?P<login>r)# '", "console.prompt is no regular expression: redefinition"),
         ("prompt: '# ', ", "", "prompt is missing"),
         ("network: {mgmt: eth0, wan: eth1}\n", "", "network is missing"),
         ("wan: eth1", "wan: 'eth1; reboot'", "network.wan is 'eth1; reboot'"),
@@ -122,6 +131,13 @@ def test_no_description_at_all(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- file\n")
     with pytest.raises(InfrastructureError, match="no keys in it"):
         description.load(tmp_path / "list.yaml")
+
+
+def test_nothing_boots_a_disk_on_32_bits(load: Load) -> None:
+    text = GOOD.replace("x86_64", "armhf")
+    with pytest.raises(InfrastructureError, match=r"nothing boots a disk on armhf \(name a kernel"):
+        qemu.efi(load(text))
+    assert qemu.efi(load(text.replace("disk:", "kernel: kernel\nroot:"))) is None
 
 
 def qcow2(path: Path) -> Path:

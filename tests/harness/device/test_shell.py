@@ -69,14 +69,14 @@ class Terminal:
             for source in select.select(list(ends), [], [])[0]:
                 try:
                     data = os.read(source, 4096)
+                    if source == self._master:
+                        with self._log.open("ab") as log:
+                            log.write(data)
+                    os.write(ends[source], data)
                 except OSError:
-                    data = b""
+                    return
                 if not data:
                     return
-                if source == self._master:
-                    with self._log.open("ab") as log:
-                        log.write(data)
-                os.write(ends[source], data)
 
     def close(self) -> None:
         self.console.close()
@@ -146,6 +146,21 @@ def test_a_command_has_a_status_and_two_streams(shell: Shell) -> None:
 def test_whatever_a_command_has_in_it_arrives(shell: Shell) -> None:
     odd = "printf %s 'a\"b$c`d\\e%f!g\th\u00e4'; cat <<'X'\n\n'two'\nX"
     assert shell.run(odd, LIMIT).text == "a\"b$c`d\\e%f!g\th\u00e4\n'two'\n"
+
+
+@pytest.mark.parametrize("program", ["dash", "bash --norc --noprofile", "busybox sh"])
+def test_a_token_that_is_written_is_not_in_the_log(
+    serial: Serial, tmp_path: Path, program: str
+) -> None:
+    if shutil.which(program.split()[0]) is None:
+        pytest.skip(f"{program} is not installed")
+    console = serial(f"PS1='root@board:/# ' exec {program} -i")
+    shell = Shell("board", console, PROMPT)
+    shell.enter(LIMIT)
+    shell.write(str(tmp_path / "token"), b"open sesame", 0o600)
+    assert (tmp_path / "token").read_bytes() == b"open sesame"
+    assert "sesame" not in console.text
+    assert "sesame" not in console.log.read_text()
 
 
 @pytest.mark.parametrize("encoder", ["base64", "od", "hexdump"])
