@@ -222,8 +222,7 @@ class FileDevice(EmulatedDevice):
             60,
         )
         if done.status != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace")
-            raise BootError(f"{card} takes no address", device=self.name, evidence=said)
+            raise BootError(f"{card} takes no address", device=self.name, evidence=done.said)
 
     def _wait_address(self, card: str) -> None:
         command = f"ip -4 address show dev {card} 2>/dev/null || ifconfig {card}"

@@ -229,8 +229,9 @@ class Software:
         """
         done = self._run(f"{BASE}/bin/control {action}", STOP_SECONDS)
         if done.status != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace")
-            raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)
+            raise CommandError(
+                f"the daemon does not {action}", device=self._device, evidence=done.said
+            )
 
     def log(self) -> str:
         """The last of what the daemon printed; its own log is elsewhere."""
@@ -239,9 +240,10 @@ class Software:
     def _do(self, command: str, timeout: float = 60) -> None:
         done = self._run(command, timeout)
         if done.status != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
             raise InfrastructureError(
-                f"`{command[:100]}` exited {done.status}", device=self._device, evidence=said
+                f"`{command[:100]}` exited {done.status}",
+                device=self._device,
+                evidence=done.said[-2000:],
             )
 
 

@@ -53,8 +53,9 @@ class Installed:
         systemd, script = f"systemctl {action} {_SERVICE}", f'"$s" {action}'
         done = self._run(self._with_service(systemd, script), 120)
         if done.status != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace")
-            raise CommandError(f"the daemon does not {action}", device=self._device, evidence=said)
+            raise CommandError(
+                f"the daemon does not {action}", device=self._device, evidence=done.said
+            )
 
     def log(self) -> str:
         """See `Software`; empty where systemd keeps no journal."""

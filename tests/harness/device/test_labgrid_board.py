@@ -80,6 +80,7 @@ def test_the_daemon_is_installed_joins_and_is_removed(
         assert owner == "paradrop\n"
         facts = device.facts()
         assert (facts["architecture"], facts["Python"]) == ("x86_64", "3.11")
+        assert device.evidence().keys() >= {"daemon log", "daemon output"}
         assert board.succeed(STATE) != before
     finally:
         bench.drop(device)
