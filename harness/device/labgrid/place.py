@@ -88,6 +88,7 @@ class Lab:
         self.address = address
         where = reach(address)
         self.session: Any = self._do(lambda: self._connect(where))
+        self._me = f"{self.session.gethostname()}/{self.session.getuser()}"
 
     async def _connect(self, where: str) -> Any:
         session = ClientSession(where, asyncio.get_running_loop())
@@ -237,8 +238,10 @@ class Lab:
         if self.session.stopping.is_set():
             raise InfrastructureError(f"the coordinator at {self.address} is gone")
         place = self.session.places.get(name)
-        if place is None or place.acquired is None:
-            raise InfrastructureError(f"place {name!r} was released by somebody else")
+        holder = place.acquired if place is not None else None
+        if place is None or holder != self._me:
+            now = f"; {holder} has it" if holder else ""
+            raise InfrastructureError(f"place {name!r} was released by somebody else{now}")
         parts = list(self._parts(place))
         there = {part.path for part in parts}
         for path in map("/".join, place.acquired_resources):
@@ -252,10 +255,11 @@ class Lab:
                 raise InfrastructureError(f"place {name!r}: {why}")
 
     def release(self, name: str) -> None:
-        """Give a place back; the reservation of it stays until this process ends, so that no
-        other gets it between two devices of one run."""
+        """Give a place back, if it is still ours; the reservation of it stays until this process
+        ends, so that no other gets it between two devices of one run."""
+        request = messages.ReleasePlaceRequest(placename=name, fromuser=self._me)
         with contextlib.suppress(InfrastructureError):
-            self._call(self.session.stub.ReleasePlace, messages.ReleasePlaceRequest(placename=name))
+            self._call(self.session.stub.ReleasePlace, request)
 
     def cancel(self, token: str) -> None:
         """End a reservation."""

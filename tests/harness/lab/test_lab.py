@@ -349,6 +349,27 @@ class TestErrors:
             mine.close()
             lab.client("-p", "second", "release")
 
+    def test_a_place_that_somebody_else_took_from_us_is_theirs(
+        self, lab: Lab, two: Child, coordinator: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine = place.Lab(coordinator)
+        try:
+            mine.take("second")
+            mine.check("second")
+            mine.cancel(place._reserved.pop((coordinator, "second")))
+            monkeypatch.setitem(lab.environment, "LG_USERNAME", "somebody")
+            monkeypatch.setitem(lab.environment, "LG_HOSTNAME", "elsewhere")
+            lab.client("-p", "second", "release", "--kick")
+            lab.client("-p", "second", "acquire")
+            wanted = "'second' was released by somebody else; elsewhere/somebody has it"
+            with pytest.raises(InfrastructureError, match=wanted):
+                mine.check("second")
+            mine.release("second")
+            assert "second" in lab.client("who")
+        finally:
+            mine.close()
+            lab.client("-p", "second", "release")
+
     def test_a_name_that_another_exporter_has(self, coordinator: str, two: Child) -> None:
         with pytest.raises(InfrastructureError, match=r"refuses: .*'two' is already connected"):
             export("qemu-x86_64", ["any"], coordinator, "two", print)
