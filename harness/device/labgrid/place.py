@@ -29,7 +29,10 @@ DEFAULT = "127.0.0.1:20408"
 """Where labgrid looks for a coordinator if `LG_COORDINATOR` is not set."""
 
 ANSWER_SECONDS = 30
-"""A coordinator waits for 10 for an exporter, for each resource."""
+"""How long a coordinator is waited for."""
+
+PART_SECONDS = 10
+"""As long it waits itself for an exporter, for each part that is acquired or released."""
 
 WAIT_SECONDS = 180
 """How long a place is waited for that others have; a test has 300 for everything."""
@@ -78,6 +81,10 @@ class Part:
     extra: Mapping[str, Any]
 
 
+class _Refused(InfrastructureError):
+    """A coordinator did not do what it was asked to."""
+
+
 class Lab:
     """A session at a coordinator, which tells it of every change.
 
@@ -95,24 +102,29 @@ class Lab:
         await session.start()
         return session
 
-    def _do(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _do(self, step: Callable[[], Coroutine[Any, Any, T]], limit: float = ANSWER_SECONDS) -> T:
         try:
-            return loop.run(step(), ANSWER_SECONDS)
+            return loop.run(step(), limit)
         except grpc.aio.AioRpcError as error:
-            raise InfrastructureError(
-                f"the coordinator at {self.address}: {error.details()}"
-            ) from None
+            raise _Refused(f"the coordinator at {self.address}: {error.details()}") from None
         except Exception as error:
-            why = str(error) or f"no answer within {ANSWER_SECONDS} s"
+            why = str(error) or f"no answer within {limit:g} s"
             raise InfrastructureError(f"the coordinator at {self.address}: {why}") from error
 
-    def _call(self, call: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+    def _call(
+        self, call: Callable[[Any], Awaitable[Any]], request: Any, limit: float = ANSWER_SECONDS
+    ) -> Any:
         async def both() -> Any:
             answer = await call(request)
             await self.session.sync_with_coordinator()
             return answer
 
-        return self._do(both)
+        return self._do(both, limit)
+
+    def _limit(self, place: str) -> float:
+        """Until all of a place is acquired, or released."""
+        parts = sum(1 for _ in self._parts(self.session.places[place]))
+        return ANSWER_SECONDS + parts * PART_SECONDS
 
     # -- looking
 
@@ -176,8 +188,14 @@ class Lab:
         place = self.find(name)
         if not name.startswith("+"):
             self._reserve(place)
-        stub = self.session.stub
-        self._call(stub.AcquirePlace, messages.AcquirePlaceRequest(placename=place))
+        request = messages.AcquirePlaceRequest(placename=place)
+        try:
+            self._call(self.session.stub.AcquirePlace, request, self._limit(place))
+        except _Refused:  # another run of ours may have it
+            raise
+        except BaseException:
+            self.release(place)
+            raise
         return place
 
     def _reserve(self, place: str) -> None:
@@ -258,8 +276,8 @@ class Lab:
         """Give a place back, if it is still ours; the reservation of it stays until this process
         ends, so that no other gets it between two devices of one run."""
         request = messages.ReleasePlaceRequest(placename=name, fromuser=self._me)
-        with contextlib.suppress(InfrastructureError):
-            self._call(self.session.stub.ReleasePlace, request)
+        with contextlib.suppress(InfrastructureError, KeyError):  # it was deleted
+            self._call(self.session.stub.ReleasePlace, request, self._limit(name))
 
     def cancel(self, token: str) -> None:
         """End a reservation."""
