@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from labgrid import Environment, Target, target_factory
-from labgrid.driver import ManualPowerDriver
+from labgrid.driver import ManualPowerDriver, SSHDriver
 from labgrid.exceptions import InvalidConfigError, NoConfigFoundError
 from labgrid.protocol import CommandProtocol, DigitalOutputProtocol, PowerProtocol
 from labgrid.resource.remote import RemotePlaceManager
@@ -137,17 +137,21 @@ def _of_a_file(file: Path) -> Plan:
         )
     role = "main" if "main" in targets else next(iter(targets))
     config = targets[role] or {}
-    if not any(issubclass(cls, CommandProtocol) for cls, _ in _drivers(config)):
-        raise InfrastructureError(
-            f"labgrid: target {role!r} of {file} has no way in", hint="add SSHDriver or ShellDriver"
-        )
+    ways = {cls for cls, _ in _drivers(config) if issubclass(cls, CommandProtocol)}
     resources, _ = target_factory.normalize_config(copy.deepcopy(config))
     places = [str(name) for name in resources.get("RemotePlace", {})]
-    if not places:
-        return Plan(role, "", "", config, file, ())
-    default = os.environ.get("LG_COORDINATOR", DEFAULT)
-    coordinator = environment.config.get_option("coordinator_address", default)
-    return Plan(role, places[0], coordinator, config, file, _look(coordinator, places[0]))
+    if places:
+        default = os.environ.get("LG_COORDINATOR", DEFAULT)
+        coordinator = environment.config.get_option("coordinator_address", default)
+        found = Plan(role, places[0], coordinator, config, file, _look(coordinator, places[0]))
+    else:
+        found = Plan(role, "", "", config, file, ())
+    if not any(found.here or issubclass(cls, SSHDriver) for cls in ways):
+        raise InfrastructureError(
+            f"labgrid: target {role!r} of {file} has no SSHDriver",
+            hint="add one: the daemon reaches the node through it",
+        )
+    return found
 
 
 def _look(coordinator: str, place: str) -> tuple[Part, ...]:

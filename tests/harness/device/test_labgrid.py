@@ -31,6 +31,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "board.yaml"
 
 
+SHELL = {"prompt": "# ", "login_prompt": "login: ", "username": "root"}
+
+
 def board(drivers: dict[str, Any], **more: Any) -> str:
     service = {"address": "127.0.0.1", "username": "root"}
     target = {"resources": {"NetworkService": service}, "drivers": drivers, **more}
@@ -71,7 +74,8 @@ def test_what_a_board_says_that_it_has(file: Path) -> None:
     [
         (": [", "Error in configuration file"),
         ("targets: {one: {}, two: {}}", "has 2 targets (have one, or call one `main`)"),
-        (board({}), "has no way in (add SSHDriver or ShellDriver)"),
+        (board({}), "has no SSHDriver (add one: the daemon reaches the node through it)"),
+        (board({"ShellDriver": SHELL}), "has no SSHDriver (add one: the daemon reaches"),
         (board({"NoDriver": {}}), "labgrid has no driver 'NoDriver'"),
     ],
 )
