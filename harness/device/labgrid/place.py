@@ -54,13 +54,14 @@ def reach(address: str) -> str:
     @return: where it listens, with its port.
     @raise InfrastructureError: there is none.
     """
-    found: str = proxymanager.get_grpc_address(address, default_port=20408)
-    host, _, port = found.rpartition(":")
     try:
+        found: str = proxymanager.get_grpc_address(address, default_port=20408)
+        host, _, port = found.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
-    except OSError as error:
+    except Exception as error:  # of any class, if LG_PROXY has to be passed
+        why = getattr(error, "strerror", None) or getattr(error, "msg", None) or error
         raise InfrastructureError(
-            f"no labgrid coordinator at {address}: {error.strerror or error}",
+            f"no labgrid coordinator at {address}: {' '.join(str(why).split())}",
             hint="set LG_COORDINATOR to HOST:PORT of one",
         ) from error
     return found
