@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -58,6 +58,7 @@ class Loan:
         self._busy = threading.Lock()
         self._off = False
         self._plugged = True
+        self._end: Future[None] | None = None
         # QEMU ends with the thread that started it, so all is done by one that lives as long
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=folder.name)
         self._worker.submit(self._guarded)
@@ -151,8 +152,12 @@ class Loan:
 
     def end(self) -> None:
         """Drop it, in the background; may be called while it starts."""
-        self._worker.submit(self._held.close)
+        self._end = self._worker.submit(self._held.close)
         self._worker.shutdown(wait=False)
+
+    @property
+    def ended(self) -> bool:
+        return self._end is not None and self._end.done()
 
     def wait(self) -> None:
         """Until it has ended."""
@@ -181,6 +186,7 @@ class Router:
     def take(self, user: object) -> None:
         """Use a part of it; the first to do so has a clone started."""
         self._users.add(user)
+        self._ending = [loan for loan in self._ending if not loan.ended]
         if self.loan is None:
             self.loan = Loan(self.kind, self._folder / next(self._names), self._control)
 
