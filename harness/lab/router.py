@@ -19,7 +19,7 @@ from harness.device.proxy import Relay
 from harness.device.qemu import QemuDevice
 from harness.errors import BootError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.lab.control import Control, Switch
+from harness.lab.control import Control, OnOffSwitch
 from harness.lab.serial import SerialPort
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class Loan:
             return None
 
     def _switch(self, get: Callable[[], bool], turn: Callable[[bool], None]) -> str:
-        url = self._control.add(Switch(get, lambda up: self._do(lambda: turn(up))))
+        url = self._control.add(OnOffSwitch(get, lambda up: self._do(lambda: turn(up))))
         self._held.callback(self._control.remove, url)
         return url
 
