@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 
 
 @dataclass(frozen=True)
-class Switch:
+class OnOffSwitch:
     """Something that is on or off. Both functions are called from any thread."""
 
     get: Callable[[], bool]
@@ -35,7 +35,7 @@ class Control:
             target=self._server.serve_forever, args=(0.05,), name="control", daemon=True
         ).start()
 
-    def add(self, switch: Switch) -> str:
+    def add(self, switch: OnOffSwitch) -> str:
         """@return: the URL of a switch."""
         path = f"/{secrets.token_hex(16)}"
         self._server.switches[path] = switch
@@ -53,7 +53,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.switches: dict[str, Switch] = {}
+        self.switches: dict[str, OnOffSwitch] = {}
         super().__init__(address, handler)
 
 
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).strip()
 
-        def turn(switch: Switch) -> bytes:
+        def turn(switch: OnOffSwitch) -> bytes:
             switch.set(body == b"1")
             return b""
 
@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_error(HTTPStatus.BAD_REQUEST, "neither 0 nor 1")
 
-    def _answer(self, use: Callable[[Switch], bytes]) -> None:
+    def _answer(self, use: Callable[[OnOffSwitch], bytes]) -> None:
         switch = cast(_Server, self.server).switches.get(self.path)
         if switch is None:
             self.send_error(HTTPStatus.NOT_FOUND, "no such switch: was the place released?")

@@ -48,7 +48,7 @@ OFFERS: Mapping[str, Offer] = MappingProxyType(
             "NetworkService",
             {"address": "127.0.0.1", "username": "root", "port": 0},
             lambda access: {"port": access.ssh},
-            lambda access: {"key": access.key, "host_key": access.host_key},
+            lambda access: {"key": access.key},
         ),
         "console": Offer(
             "NetworkSerialPort",

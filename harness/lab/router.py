@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from harness.device.qemu import QemuDevice
 from harness.device.relay import Relay
 from harness.errors import BootError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.lab.control import Control, Switch
+from harness.lab.control import Control, OnOffSwitch
 from harness.lab.serial import SerialPort
 
 T = TypeVar("T")
@@ -28,14 +29,12 @@ T = TypeVar("T")
 class Access:
     """How a borrower gets at a router; all of it is on 127.0.0.1, and stays over its power cuts.
 
-    @param ssh: port. @param key: opens it, as OpenSSH's private key. @param host_key: of its SSH,
-        as OpenSSH's public key.
+    @param ssh: port. @param key: opens it, as OpenSSH's private key.
     @param console: port. @param power: URL of a switch. @param wan: URL of one: the cable.
     """
 
     ssh: int
     key: str
-    host_key: str
     console: int
     power: str
     wan: str
@@ -58,6 +57,7 @@ class Loan:
         self._busy = threading.Lock()
         self._off = False
         self._plugged = True
+        self._end: Future[None] | None = None
         # QEMU ends with the thread that started it, so all is done by one that lives as long
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=folder.name)
         self._worker.submit(self._guarded)
@@ -85,11 +85,9 @@ class Loan:
         self._held.callback(self._relay.close)
         serial = SerialPort(self._console)
         self._held.callback(serial.close)
-        made.access()  # writes the files of its SSH
         self.access = Access(
             ssh=self._relay.port,
             key=made.key.private.decode(),
-            host_key=(made.folder / "known_hosts").read_text().split(maxsplit=1)[1].strip(),
             console=serial.port,
             power=self._switch(lambda: not self._off, self._set_power),
             wan=self._switch(lambda: self._plugged, self._set_link),
@@ -102,7 +100,7 @@ class Loan:
             return None
 
     def _switch(self, get: Callable[[], bool], turn: Callable[[bool], None]) -> str:
-        url = self._control.add(Switch(get, lambda up: self._do(lambda: turn(up))))
+        url = self._control.add(OnOffSwitch(get, lambda up: self._do(lambda: turn(up))))
         self._held.callback(self._control.remove, url)
         return url
 
@@ -151,8 +149,12 @@ class Loan:
 
     def end(self) -> None:
         """Drop it, in the background; may be called while it starts."""
-        self._worker.submit(self._held.close)
+        self._end = self._worker.submit(self._held.close)
         self._worker.shutdown(wait=False)
+
+    @property
+    def ended(self) -> bool:
+        return self._end is not None and self._end.done()
 
     def wait(self) -> None:
         """Until it has ended."""
@@ -176,13 +178,14 @@ class Router:
         self._control = control
         self._users: set[object] = set()
         self._ending: list[Loan] = []
-        self._names = _numbered()
+        self._numbers = itertools.count(1)
 
     def take(self, user: object) -> None:
         """Use a part of it; the first to do so has a clone started."""
         self._users.add(user)
+        self._ending = [loan for loan in self._ending if not loan.ended]
         if self.loan is None:
-            self.loan = Loan(self.kind, self._folder / next(self._names), self._control)
+            self.loan = Loan(self.kind, self._folder / str(next(self._numbers)), self._control)
 
     def give_back(self, user: object) -> None:
         """Use a part no longer; with the last its clone ends."""
@@ -197,10 +200,3 @@ class Router:
         self.give_back(None)
         for loan in self._ending:
             loan.wait()
-
-
-def _numbered() -> Iterator[str]:
-    number = 0
-    while True:
-        number += 1
-        yield f"{number}"

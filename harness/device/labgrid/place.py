@@ -29,7 +29,10 @@ DEFAULT = "127.0.0.1:20408"
 """Where labgrid looks for a coordinator if `LG_COORDINATOR` is not set."""
 
 ANSWER_SECONDS = 30
-"""A coordinator waits for 10 for an exporter, for each resource."""
+"""How long a coordinator is waited for."""
+
+PART_SECONDS = 10
+"""As long it waits itself for an exporter, for each part that is acquired or released."""
 
 WAIT_SECONDS = 180
 """How long a place is waited for that others have; a test has 300 for everything."""
@@ -51,13 +54,14 @@ def reach(address: str) -> str:
     @return: where it listens, with its port.
     @raise InfrastructureError: there is none.
     """
-    found: str = proxymanager.get_grpc_address(address, default_port=20408)
-    host, _, port = found.rpartition(":")
     try:
+        found: str = proxymanager.get_grpc_address(address, default_port=20408)
+        host, _, port = found.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
-    except OSError as error:
+    except Exception as error:  # of any class, if LG_PROXY has to be passed
+        why = getattr(error, "strerror", None) or getattr(error, "msg", None) or error
         raise InfrastructureError(
-            f"no labgrid coordinator at {address}: {error.strerror or error}",
+            f"no labgrid coordinator at {address}: {' '.join(str(why).split())}",
             hint="set LG_COORDINATOR to HOST:PORT of one",
         ) from error
     return found
@@ -78,6 +82,10 @@ class Part:
     extra: Mapping[str, Any]
 
 
+class _Refused(InfrastructureError):
+    """A coordinator did not do what it was asked to."""
+
+
 class Lab:
     """A session at a coordinator, which tells it of every change.
 
@@ -88,30 +96,36 @@ class Lab:
         self.address = address
         where = reach(address)
         self.session: Any = self._do(lambda: self._connect(where))
+        self._me = f"{self.session.gethostname()}/{self.session.getuser()}"
 
     async def _connect(self, where: str) -> Any:
         session = ClientSession(where, asyncio.get_running_loop())
         await session.start()
         return session
 
-    def _do(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _do(self, step: Callable[[], Coroutine[Any, Any, T]], limit: float = ANSWER_SECONDS) -> T:
         try:
-            return loop.run(step(), ANSWER_SECONDS)
+            return loop.run(step(), limit)
         except grpc.aio.AioRpcError as error:
-            raise InfrastructureError(
-                f"the coordinator at {self.address}: {error.details()}"
-            ) from None
+            raise _Refused(f"the coordinator at {self.address}: {error.details()}") from None
         except Exception as error:
-            why = str(error) or f"no answer within {ANSWER_SECONDS} s"
+            why = str(error) or f"no answer within {limit:g} s"
             raise InfrastructureError(f"the coordinator at {self.address}: {why}") from error
 
-    def _call(self, call: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+    def _call(
+        self, call: Callable[[Any], Awaitable[Any]], request: Any, limit: float = ANSWER_SECONDS
+    ) -> Any:
         async def both() -> Any:
             answer = await call(request)
             await self.session.sync_with_coordinator()
             return answer
 
-        return self._do(both)
+        return self._do(both, limit)
+
+    def _limit(self, place: str) -> float:
+        """Until all of a place is acquired, or released."""
+        parts = sum(1 for _ in self._parts(self.session.places[place]))
+        return ANSWER_SECONDS + parts * PART_SECONDS
 
     # -- looking
 
@@ -175,8 +189,14 @@ class Lab:
         place = self.find(name)
         if not name.startswith("+"):
             self._reserve(place)
-        stub = self.session.stub
-        self._call(stub.AcquirePlace, messages.AcquirePlaceRequest(placename=place))
+        request = messages.AcquirePlaceRequest(placename=place)
+        try:
+            self._call(self.session.stub.AcquirePlace, request, self._limit(place))
+        except _Refused:  # another run of ours may have it
+            raise
+        except BaseException:
+            self.release(place)
+            raise
         return place
 
     def _reserve(self, place: str) -> None:
@@ -237,8 +257,10 @@ class Lab:
         if self.session.stopping.is_set():
             raise InfrastructureError(f"the coordinator at {self.address} is gone")
         place = self.session.places.get(name)
-        if place is None or place.acquired is None:
-            raise InfrastructureError(f"place {name!r} was released by somebody else")
+        holder = place.acquired if place is not None else None
+        if place is None or holder != self._me:
+            now = f"; {holder} has it" if holder else ""
+            raise InfrastructureError(f"place {name!r} was released by somebody else{now}")
         parts = list(self._parts(place))
         there = {part.path for part in parts}
         for path in map("/".join, place.acquired_resources):
@@ -252,10 +274,11 @@ class Lab:
                 raise InfrastructureError(f"place {name!r}: {why}")
 
     def release(self, name: str) -> None:
-        """Give a place back; the reservation of it stays until this process ends, so that no
-        other gets it between two devices of one run."""
-        with contextlib.suppress(InfrastructureError):
-            self._call(self.session.stub.ReleasePlace, messages.ReleasePlaceRequest(placename=name))
+        """Give a place back, if it is still ours; the reservation of it stays until this process
+        ends, so that no other gets it between two devices of one run."""
+        request = messages.ReleasePlaceRequest(placename=name, fromuser=self._me)
+        with contextlib.suppress(InfrastructureError, KeyError):  # it was deleted
+            self._call(self.session.stub.ReleasePlace, request, self._limit(name))
 
     def cancel(self, token: str) -> None:
         """End a reservation."""

@@ -12,13 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from labgrid import Environment, Target, target_factory
-from labgrid.driver import ManualPowerDriver
-from labgrid.exceptions import InvalidConfigError, NoConfigFoundError
+from labgrid.driver import ManualPowerDriver, SSHDriver
 from labgrid.protocol import CommandProtocol, DigitalOutputProtocol, PowerProtocol
 from labgrid.resource.remote import RemotePlaceManager
 
 from harness.device.labgrid.place import DEFAULT, Lab, Part, here, visit
-from harness.errors import InfrastructureError
+from harness.errors import HarnessError, InfrastructureError
 
 WAN = "wan"
 """Name of the digital output that is the cable: on while it is plugged in."""
@@ -75,7 +74,7 @@ class Plan:
             missing["link"] = f"the {whose} has no digital output named {WAN}"
         elif not self.here:
             missing["link"] = "the daemon reaches the node through SSH, not over the cable"
-        if self.emulated is None and "rootfs" not in self.config.get("features", ()):
+        if self.emulated is None and "rootfs" not in (self.config.get("features") or ()):
             missing["rootfs"] = f"the {whose} does not have it among its features"
         return {need: why for need, why in missing.items() if need in needs}
 
@@ -127,9 +126,16 @@ def plan(argument: str) -> Plan:
 
 def _of_a_file(file: Path) -> Plan:
     try:
-        environment = Environment(str(file))
-    except (NoConfigFoundError, InvalidConfigError, KeyError, OSError, ImportError) as error:
-        raise InfrastructureError(f"labgrid: {file}: {getattr(error, 'msg', error)}") from error
+        return _read(file)
+    except HarnessError:
+        raise
+    except Exception as error:  # whatever labgrid's code, or what the file imports, runs into
+        why = " ".join(str(getattr(error, "msg", error)).split())
+        raise InfrastructureError(f"labgrid can't use {file}: {why}") from error
+
+
+def _read(file: Path) -> Plan:
+    environment = Environment(str(file))
     targets = environment.config.get_targets()
     if len(targets) != 1 and "main" not in targets:
         raise InfrastructureError(
@@ -137,17 +143,32 @@ def _of_a_file(file: Path) -> Plan:
         )
     role = "main" if "main" in targets else next(iter(targets))
     config = targets[role] or {}
-    if not any(issubclass(cls, CommandProtocol) for cls, _ in _drivers(config)):
-        raise InfrastructureError(
-            f"labgrid: target {role!r} of {file} has no way in", hint="add SSHDriver or ShellDriver"
-        )
+    _check_values(config)
+    ways = {cls for cls, _ in _drivers(config) if issubclass(cls, CommandProtocol)}
     resources, _ = target_factory.normalize_config(copy.deepcopy(config))
     places = [str(name) for name in resources.get("RemotePlace", {})]
-    if not places:
-        return Plan(role, "", "", config, file, ())
-    default = os.environ.get("LG_COORDINATOR", DEFAULT)
-    coordinator = environment.config.get_option("coordinator_address", default)
-    return Plan(role, places[0], coordinator, config, file, _look(coordinator, places[0]))
+    if places:
+        default = os.environ.get("LG_COORDINATOR", DEFAULT)
+        coordinator = environment.config.get_option("coordinator_address", default)
+        found = Plan(role, places[0], coordinator, config, file, _look(coordinator, places[0]))
+    else:
+        found = Plan(role, "", "", config, file, ())
+    if not any(found.here or issubclass(cls, SSHDriver) for cls in ways):
+        raise InfrastructureError(
+            f"labgrid: target {role!r} of {file} has no SSHDriver",
+            hint="add one: the daemon reaches the node through it",
+        )
+    return found
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    for described in (config.get("resources"), config.get("drivers")):
+        if isinstance(described, Mapping):
+            for cls, value in described.items():
+                if value is None:
+                    raise InfrastructureError(
+                        f"labgrid: {cls} has no value", hint=f"write `{cls}: {{}}`"
+                    )
 
 
 def _look(coordinator: str, place: str) -> tuple[Part, ...]:

@@ -102,16 +102,20 @@ class Ssh:
             raise InfrastructureError(
                 f"`{command[:200]}`: no end within {timeout:g} s", device=self._device
             ) from error
-        if done.returncode == 255 and not self._lives():  # else it is the command's
+        if done.returncode == 255 and not self._tell("check"):  # else it is the command's
             raise InfrastructureError(
                 f"`{command[:200]}` over SSH: {done.stderr.decode(errors='replace').strip()}",
                 device=self._device,
             )
         return Completed(command, done.returncode, done.stdout, done.stderr)
 
-    def _lives(self) -> bool:
-        words = [*self._words(), "-O", "check", self._host]
-        return subprocess.run(words, capture_output=True, timeout=10).returncode == 0
+    def _tell(self, command: str) -> bool:
+        """@return: whether the driver's connection lives, and has done it."""
+        words = [*self._words(), "-O", command, self._host]
+        try:
+            return subprocess.run(words, capture_output=True, timeout=10).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def forward(self, port: int) -> None:
         if port not in self._forwards:
@@ -132,8 +136,7 @@ class Ssh:
         if self._driver.state.name != "active":
             return
         # what waits for an answer of the target ends with the connection
-        words = [*self._words(), "-O", "exit", self._host]
-        subprocess.run(words, capture_output=True, timeout=10)
+        self._tell("exit")
         for port, held in self._forwards.items():
             self._forwards[port] = contextlib.ExitStack()
             with contextlib.suppress(Exception):

@@ -11,7 +11,7 @@ from labgrid.driver import HttpDigitalOutputDriver, NetworkPowerDriver
 from labgrid.resource import HttpDigitalOutput, NetworkPowerPort
 
 from harness.errors import InfrastructureError
-from harness.lab.control import Control, Switch
+from harness.lab.control import Control, OnOffSwitch
 from harness.lab.exporter import OFFERS, REST
 
 
@@ -40,7 +40,7 @@ def lamp() -> Lamp:
 
 @pytest.fixture
 def url(control: Control, lamp: Lamp) -> str:
-    return control.add(Switch(lambda: lamp.on, lamp.set))
+    return control.add(OnOffSwitch(lambda: lamp.on, lamp.set))
 
 
 def test_labgrids_power_driver_turns_it(url: str, lamp: Lamp) -> None:

@@ -8,12 +8,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from labgrid.remote.generated.labgrid_coordinator_pb2 import AcquirePlaceRequest
 from laboratory import LIMIT, Lab, Run
 
 from harness.child import Child
+from harness.device import loop
 from harness.device.labgrid import place, plan
 from harness.errors import InfrastructureError
 from harness.lab.control import Control
@@ -348,6 +351,86 @@ class TestErrors:
         finally:
             mine.close()
             lab.client("-p", "second", "release")
+
+    def test_a_place_that_somebody_else_took_from_us_is_theirs(
+        self, lab: Lab, two: Child, coordinator: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine = place.Lab(coordinator)
+        try:
+            mine.take("second")
+            mine.check("second")
+            mine.cancel(place._reserved.pop((coordinator, "second")))
+            monkeypatch.setitem(lab.environment, "LG_USERNAME", "somebody")
+            monkeypatch.setitem(lab.environment, "LG_HOSTNAME", "elsewhere")
+            lab.client("-p", "second", "release", "--kick")
+            lab.client("-p", "second", "acquire")
+            wanted = "'second' was released by somebody else; elsewhere/somebody has it"
+            with pytest.raises(InfrastructureError, match=wanted):
+                mine.check("second")
+            mine.release("second")
+            assert "second" in lab.client("who")
+        finally:
+            mine.close()
+            lab.client("-p", "second", "release")
+
+    def test_a_place_that_is_interrupted_while_it_is_taken_is_given_back(
+        self, lab: Lab, two: Child, coordinator: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call = place.Lab._call
+
+        def interrupted(self: place.Lab, *asked: Any) -> Any:
+            answer = call(self, *asked)
+            if isinstance(asked[1], AcquirePlaceRequest):
+                raise KeyboardInterrupt
+            return answer
+
+        monkeypatch.setattr(place.Lab, "_call", interrupted)
+        mine = place.Lab(coordinator)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                mine.take("second")
+            assert "second" not in lab.client("who")
+        finally:
+            mine.close()
+
+    def test_a_place_that_another_run_of_ours_has_is_not_taken_from_it(
+        self, lab: Lab, two: Child, coordinator: str
+    ) -> None:
+        said = lab.client("reserve", "--shell", "--wait", "name=second")
+        token = said.strip().partition("LG_TOKEN=")[2]
+        lab.client("-p", "second", "acquire")
+        mine = place.Lab(coordinator)
+        try:
+            with pytest.raises(InfrastructureError, match="second is already acquired"):
+                mine.take(f"+{token}")
+            assert "second" in lab.client("who")
+        finally:
+            mine.close()
+            lab.client("-p", "second", "release")
+            lab.client("cancel-reservation", token)
+
+    def test_a_place_of_many_parts_may_take_longer(
+        self, two: Child, coordinator: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine = place.Lab(coordinator)
+        waited: list[float | None] = []
+        run = loop.run
+
+        def watched(step: Any, timeout: float | None = None) -> Any:
+            waited.append(timeout)
+            return run(step, timeout)
+
+        monkeypatch.setattr(loop, "run", watched)
+        try:
+            mine.take("second")
+            parts = len(mine.parts("second"))
+            assert waited[-1] == place.ANSWER_SECONDS + parts * place.PART_SECONDS
+            waited.clear()
+            mine.release("second")
+            assert waited == [place.ANSWER_SECONDS + parts * place.PART_SECONDS]
+        finally:
+            mine.release("second")
+            mine.close()
 
     def test_a_name_that_another_exporter_has(self, coordinator: str, two: Child) -> None:
         with pytest.raises(InfrastructureError, match=r"refuses: .*'two' is already connected"):
