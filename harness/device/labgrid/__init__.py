@@ -335,6 +335,9 @@ class LabgridDevice(Device):
             found["console"] = self._console.path.read_text(errors="replace")
         if self._shell is not None and not self._off:
             found["daemon log"] = self.daemon_log()
+            if self._software is not None:
+                with contextlib.suppress(HarnessError):
+                    found["daemon output"] = self._software.log()
         return found
 
     def _ask(self) -> dict[str, str]:
