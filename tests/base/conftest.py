@@ -13,7 +13,7 @@ import crochet
 import pytest
 from sessions import Devices
 
-from harness.device.proxy import Relay
+from harness.device.relay import Relay
 from harness.node import Node
 from paradrop.base import nexus, settings
 from paradrop.base.concealment import Concealment

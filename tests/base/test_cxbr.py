@@ -12,7 +12,7 @@ from sessions import Device, Devices, drop, numbers
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.error import ConnectionRefusedError
 
-from harness.device.proxy import Relay
+from harness.device.relay import Relay
 from harness.node import Node
 from paradrop.base.cxbr import BaseClientFactory, State
 from paradrop.base.exceptions import ParadropException

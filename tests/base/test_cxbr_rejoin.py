@@ -14,7 +14,7 @@ from twisted.internet import reactor as threads_reactor
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.task import deferLater
 
-from harness.device.proxy import Relay
+from harness.device.relay import Relay
 from harness.node import Node
 from paradrop.base import settings
 from paradrop.base.cxbr import BaseClientFactory, BaseSession, CallOptions, NotConnected, State

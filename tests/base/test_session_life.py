@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from sessions import Device
 
 from harness.device import loop
-from harness.device.proxy import Relay
+from harness.device.relay import Relay
 from harness.node import Node, Operator
 from paradrop.base import settings
 from paradrop.base.cxbr import NotConnected, State
