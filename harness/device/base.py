@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from harness.errors import CommandError, InfrastructureError
+from harness.errors import CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
@@ -54,6 +54,14 @@ class Snapshot:
     disk: Path
     plugged: bool
     digest: str
+
+
+def read_or_why(read: Callable[[], str]) -> str:
+    """What is read for the evidence; or why it can't be."""
+    try:
+        return read()
+    except HarnessError as error:
+        return f"could not be read: {error}"
 
 
 class Device(ABC):
@@ -235,10 +243,8 @@ class Device(ABC):
 
     def daemon_log(self) -> str:
         """Today's log of the daemon, for the evidence; or why it can't be read."""
-        try:
-            return self.read(self.config_home / "logs" / "log").decode(errors="replace")
-        except (InfrastructureError, CommandError) as error:
-            return f"could not be read: {error}"
+        path = self.config_home / "logs" / "log"
+        return read_or_why(lambda: self.read(path).decode(errors="replace"))
 
     # -- the words of a test
 

@@ -26,7 +26,8 @@ NEEDS = 2 * machine.MEMORY_MIB << 20
 
 _HERE = Path(__file__).parent
 _CODE = (
-    *(_HERE / name for name in ("agent.py", "golden.py", "machine.py", "qemu.py", "seed.py")),
+    *(_HERE / name for name in ("agent.py", "emulated.py", "golden.py", "machine.py")),
+    *(_HERE / name for name in ("own_image.py", "qemu.py", "seed.py")),
     _HERE.parent / "image/state.py",
 )
 

@@ -8,16 +8,18 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar
 
 from harness import image
 from harness.device import accel, golden, machine, seed, ssh, wan
+from harness.device.agent import Agent
 from harness.device.base import Completed, Device, Snapshot
 from harness.device.emulated import EmulatedDevice
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
 from harness.device.memory import room
+from harness.device.own_image import OwnImageDevice
 from harness.device.wan import Wan
 from harness.errors import HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -34,7 +36,7 @@ _build = functools.cache(image.build)
 """An image is looked at once a run."""
 
 
-class QemuDevice(EmulatedDevice):
+class QemuDevice(OwnImageDevice, EmulatedDevice):
     """A router image on a machine of its own, as fresh as after its first boot.
 
     @ivar disk: its state disk, while it has been started.
@@ -47,10 +49,6 @@ class QemuDevice(EmulatedDevice):
     )
     memory: int = (machine.MEMORY_MIB + machine.TRANSLATED_MIB + 32) << 20  # QEMU itself
     arch: ClassVar[str]
-
-    config_home = PurePosixPath("/etc/paradrop")
-    runtime_home = PurePosixPath("/var/run/paradrop")
-    daemon_user = "paradrop"
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         super().__init__(folder, timeline, argument)
@@ -103,7 +101,7 @@ class QemuDevice(EmulatedDevice):
 
     def be_itself(self) -> None:
         """Nothing of a clone is another's: time, chance, name, addresses, keys."""
-        agent = self.on.agent
+        agent = self.agent
         agent.become(self._hostname, self._addresses)
         agent.write(
             *(
@@ -264,6 +262,10 @@ class QemuDevice(EmulatedDevice):
 
     # -- mgmt
 
+    @property
+    def agent(self) -> Agent:
+        return self.on.agent
+
     def run(self, command: str, timeout: float = 60) -> Completed:
         running = self.on
         try:
@@ -272,34 +274,18 @@ class QemuDevice(EmulatedDevice):
             running.autopsy()
             raise
 
-    def write(
-        self,
-        path: PurePosixPath | str,
-        data: bytes,
-        mode: int = 0o644,
-        owner: str | None = None,
-    ) -> None:
-        self.on.agent.write((str(path), mode, OWNERS[owner or "root"], data))
-        self.on.agent.sync()
-
     def adopt(self, pdid: str, router: str, token: str) -> None:
         owner = OWNERS[self.daemon_user]
         if self._golden is None:  # it may have booted only now, and its daemon writes them first
             self.wait_until_succeeds(f"test -s {self.config_home}/config", BOOT_SECONDS)
-        self.on.agent.write(
+        self.agent.write(
             *(
                 (str(path), mode, owner, data)
                 for path, mode, data in self.identity_files(pdid, router, token)
             )
         )
-        self.on.agent.sync()
+        self.agent.sync()
         self.reload()
-
-    def read(self, path: PurePosixPath | str) -> bytes:
-        return self.on.agent.read(str(path))
-
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
-        self.succeed(f"/etc/init.d/paradrop {action}")
 
     def access(self) -> dict[str, str]:
         config = ssh.write_config(self.folder, self.on.ssh_port(), self.key, self._host_key)

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 
 from harness import image
 from harness.device import accel, memory, wan
-from harness.device.base import Completed
+from harness.device.base import Completed, read_or_why
 from harness.device.emulated import EmulatedDevice
 from harness.device.file import description, disk, qemu
 from harness.device.file.description import Firmware
@@ -122,7 +122,7 @@ class FileDevice(EmulatedDevice):
             self.software.daemon("restart")
             self.wait_until_succeeds(f'test "$({started})" -gt {before}', DAEMON_SECONDS)
         except CommandError as error:
-            said = f"{error.evidence}\n{self._daemon_output()}"
+            said = f"{error.evidence}\n{read_or_why(self.software.log)}"
             raise CommandError(error.what, device=self.name, evidence=said) from error
 
     def obstacles(self) -> list[str]:
@@ -312,15 +312,8 @@ class FileDevice(EmulatedDevice):
     def evidence(self) -> dict[str, str | Path]:
         found = super().evidence()
         if self._machine is not None:
-            found["daemon output"] = self._daemon_output()
+            found["daemon output"] = read_or_why(self.software.log)
         return found
-
-    def _daemon_output(self) -> str:
-        """Why the daemon does not start is there; or why it can't be read."""
-        try:
-            return self.software.log()
-        except HarnessError as error:
-            return f"could not be read: {error}"
 
     def facts(self) -> dict[str, str]:
         facts = {

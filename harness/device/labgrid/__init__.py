@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.device import wan
-from harness.device.base import Completed, Device
+from harness.device.base import Completed, Device, read_or_why
 from harness.device.software import Software
 from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -336,8 +336,7 @@ class LabgridDevice(Device):
         if self._shell is not None and not self._off:
             found["daemon log"] = self.daemon_log()
             if self._software is not None:
-                with contextlib.suppress(HarnessError):
-                    found["daemon output"] = self._software.log()
+                found["daemon output"] = read_or_why(self._software.log)
         return found
 
     def _ask(self) -> dict[str, str]:

@@ -9,13 +9,14 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar
 
 from harness.device import ssh, wan
 from harness.device.agent import Agent
-from harness.device.base import Completed, Device
+from harness.device.base import Completed
 from harness.device.console import Console
+from harness.device.own_image import OwnImageDevice
 from harness.device.vagrant import session
 from harness.device.vagrant.session import Session
 from harness.errors import BootError, InfrastructureError
@@ -24,7 +25,7 @@ from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
-from harness.image import ARCHITECTURES, OWNERS, tools
+from harness.image import ARCHITECTURES, tools
 from harness.image.box import MEMORY_MIB, Box, box
 
 DEFAULT = "x86_64"
@@ -56,7 +57,7 @@ end
 """A JSON string or list is one of Ruby, too, as long as it has no `#`."""
 
 
-class VagrantDevice(Device):
+class VagrantDevice(OwnImageDevice):
     """The one machine of a Vagrantfile that is written for it; beside what the box gives to
     everybody, it has an agent, a console that is read, and a record of the packets of wan.
 
@@ -68,10 +69,6 @@ class VagrantDevice(Device):
         {"clock", "freeze", "link", "power", "rootfs"}
     )
     memory: int = (MEMORY_MIB + 512) << 20  # of the emulator, libvirt and Vagrant
-
-    config_home = PurePosixPath("/etc/paradrop")
-    runtime_home = PurePosixPath("/var/run/paradrop")
-    daemon_user = "paradrop"
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         super().__init__(folder, timeline, argument)
@@ -207,7 +204,6 @@ class VagrantDevice(Device):
 
     @property
     def agent(self) -> Agent:
-        """Commands and files, while it has power."""
         if self._agent is None:
             raise InfrastructureError("is powered off", device=self.name)
         return self._agent
@@ -265,22 +261,6 @@ class VagrantDevice(Device):
         except InfrastructureError:
             self.check()
             raise
-
-    def write(
-        self,
-        path: PurePosixPath | str,
-        data: bytes,
-        mode: int = 0o644,
-        owner: str | None = None,
-    ) -> None:
-        self.agent.write((str(path), mode, OWNERS[owner or "root"], data))
-        self.agent.sync()
-
-    def read(self, path: PurePosixPath | str) -> bytes:
-        return self.agent.read(str(path))
-
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
-        self.succeed(f"/etc/init.d/paradrop {action}")
 
     def access(self) -> dict[str, str]:
         forwards = self._virsh("qemu-monitor-command", "--hmp", "info usernet")
