@@ -1,7 +1,8 @@
 """Every error that the harness raises: what failed, on which device, and what to do about it.
 
 A verdict follows from the class. `DeviceError` is the only one that speaks about the device under
-test; none of the others may ever be read as "the router is wrong".
+test; none of the others may ever be read as "the router is wrong". A `UsageError` ends a command
+before anything runs; only where a test causes one does it have a verdict.
 """
 
 from __future__ import annotations
@@ -32,6 +33,22 @@ class HarnessError(Exception):
         if self.hint:
             line += f" ({self.hint})"
         return f"{line}\n{self.evidence}" if self.evidence else line
+
+
+class UsageError(HarnessError):
+    """The caller asked for something that does not exist or makes no sense.
+
+    An unknown kind of device, a file that can't be read as what it should be, a wrong argument.
+    `hil` ends with exit status 2, pytest with its own status for wrong usage, 4.
+    """
+
+    verdict = "error: suite"
+
+
+class SuiteError(HarnessError):
+    """The test itself is wrong: it uses what its device lacks or what it did not ask for."""
+
+    verdict = "error: suite"
 
 
 class InfrastructureError(HarnessError):

@@ -24,12 +24,13 @@ class Verdict(StrEnum):
     FAILED = "failed"
     BOOT = "error: boot"
     INFRASTRUCTURE = "error: infrastructure"
+    SUITE = "error: suite"
     NOT_APPLICABLE = "not applicable"
 
     @property
     def is_error(self) -> bool:
         """Nothing was learned about the device under test."""
-        return self in (Verdict.BOOT, Verdict.INFRASTRUCTURE)
+        return self in (Verdict.BOOT, Verdict.INFRASTRUCTURE, Verdict.SUITE)
 
     @property
     def words(self) -> str:

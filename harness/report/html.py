@@ -20,6 +20,7 @@ MARKS = {
     Verdict.FAILED: ("failed", "\u2717"),
     Verdict.BOOT: ("error", "!"),
     Verdict.INFRASTRUCTURE: ("error", "!"),
+    Verdict.SUITE: ("error", "!"),
     Verdict.NOT_APPLICABLE: ("other", "\u2013"),
 }
 RUN_MARKS = {

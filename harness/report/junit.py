@@ -13,6 +13,7 @@ ELEMENTS = {
     Verdict.FAILED: "failure",
     Verdict.BOOT: "error",
     Verdict.INFRASTRUCTURE: "error",
+    Verdict.SUITE: "error",
     Verdict.NOT_APPLICABLE: "skipped",
 }
 

@@ -16,6 +16,7 @@ STYLES = {
     Verdict.FAILED: "bold red",
     Verdict.BOOT: "bold yellow",
     Verdict.INFRASTRUCTURE: "bold yellow",
+    Verdict.SUITE: "bold yellow",
     Verdict.NOT_APPLICABLE: "dim",
 }
 RUN_STYLES = {

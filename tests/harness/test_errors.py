@@ -11,6 +11,8 @@ from harness.errors import (
     InfrastructureError,
     MissingToolError,
     ResultError,
+    SuiteError,
+    UsageError,
 )
 
 
@@ -43,6 +45,8 @@ def test_the_device_can_be_named_later() -> None:
         (InfrastructureError, "error: infrastructure"),
         (ImageError, "error: infrastructure"),
         (ResultError, "error: infrastructure"),
+        (SuiteError, "error: suite"),
+        (UsageError, "error: suite"),
     ],
 )
 def test_only_an_error_of_the_device_is_a_failure(kind: type[HarnessError], verdict: str) -> None:
