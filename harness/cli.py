@@ -27,13 +27,16 @@ except ImportError as error:  # the command is there wherever the library is
 
 from harness import image
 from harness.device import KINDS, kind_class, memory, split
-from harness.errors import HarnessError
+from harness.errors import HarnessError, ResultError, UsageError
 from harness.image import box
 from harness.image.listing import cached
 from harness.image.prune import Removed, prune
 
 QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
 """What a build must pass on to be qualified."""
+
+USAGE_STATUS = 2
+"""The exit status for wrong usage, as that of typer itself."""
 
 app = typer.Typer(no_args_is_help=True, help="Emulated routers, and suites that run on them.")
 images = typer.Typer(no_args_is_help=True, help="Router images and their cache.")
@@ -62,7 +65,9 @@ def qualify(
 
     kinds = device or QUALIFIED
     if not suites.is_dir():
-        raise HarnessError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
+        raise UsageError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
+    if not any(suites.rglob("*.py")):
+        raise UsageError(f"no tests in {suites}/", hint="a suite is a file test_….py")
     _prepare(kinds)
     arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-v"]
     arguments += ["--no-header", "--disable-warnings", "--tb", "short", "-r", "N"]
@@ -76,7 +81,10 @@ def qualify(
         # also of the workers, which may be killed before they clean up
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         done = pytest.main(arguments)
-    raise typer.Exit(0 if done == pytest.ExitCode.OK else 1)
+    if done == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise UsageError(f"no tests in {suites}/")
+    wrong_usage = done == pytest.ExitCode.USAGE_ERROR
+    raise typer.Exit(USAGE_STATUS if wrong_usage else 0 if done == pytest.ExitCode.OK else 1)
 
 
 @app.command()
@@ -126,11 +134,13 @@ def export(
     """Offer emulated routers to a labgrid lab, and keep them until Ctrl-C."""
     try:
         from harness.lab.exporter import export
+        from harness.lab.router import check_kind
     except ImportError as error:
         raise HarnessError(
             f"{error.name} is not installed", hint="pip install 'paradrop[labgrid]'"
         ) from error
 
+    check_kind(kind)
     _prepare([kind])
     export(kind, place or ["router-1"], coordinator, name or socket.gethostname(), _say)
 
@@ -172,8 +182,8 @@ def kinds_(
     def read(folder: Path) -> RunResult:
         try:
             return RunResult.from_json((folder / "result.json").read_text())
-        except (OSError, ValueError) as error:
-            raise HarnessError(f"no report in {folder}: {error}") from error
+        except (OSError, ValueError, ResultError) as error:
+            raise UsageError(f"no report in {folder}: {error}") from error
 
     print(report.kinds([read(folder) for folder in reports]), end="")
 
@@ -269,7 +279,8 @@ def _prepare(kinds: list[str]) -> None:
 
     Images, and the golden states that devices start from.
 
-    @raise HarnessError: there is no such kind, QEMU is missing, an image can't be built.
+    @raise UsageError: there is no such kind, or its argument is wrong.
+    @raise HarnessError: QEMU is missing, an image can't be built.
     """
     from harness.bench import prepare
 
@@ -303,13 +314,16 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def main() -> None:
-    """The entry point of `hil`; an error of the harness is one line and exit status 1."""
+    """The entry point of `hil`.
+
+    An error of the harness is one line and exit status 1; wrong usage is one line and status 2.
+    """
     try:
         with _ended_by_signals():
             app(standalone_mode=True)
     except HarnessError as error:
         console.print(f"[red]hil:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(1)
+        sys.exit(USAGE_STATUS if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from harness.device.base import Device
-from harness.errors import InfrastructureError
+from harness.device.base import CAPABILITIES, Device
+from harness.errors import UsageError
 from harness.evidence.timeline import Timeline
 
-__all__ = ["KINDS", "Device", "create", "kind_class", "label", "split"]
+__all__ = ["CAPABILITIES", "KINDS", "Device", "create", "kind_class", "label", "split"]
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,13 +44,13 @@ def label(kind: str) -> str:
 def kind_class(kind: str) -> type[Device]:
     """The class of a kind of device.
 
-    @raise InfrastructureError: there is no such kind.
+    @raise UsageError: there is no such kind.
     """
     name = split(kind)[0]
     try:
         module, _, name = KINDS[name].partition(":")
     except KeyError:
-        raise InfrastructureError(
+        raise UsageError(
             f"no device of kind {name!r}", hint=f"there are: {', '.join(KINDS)}"
         ) from None
     found: type[Device] = getattr(importlib.import_module(module), name)

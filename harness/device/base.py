@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar, overload
 
-from harness.errors import CommandError, HarnessError, InfrastructureError
+from harness.errors import CommandError, HarnessError, SuiteError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
@@ -19,6 +20,45 @@ from paradrop.base import identity
 
 if TYPE_CHECKING:
     from harness.device.wan import Wan
+
+T = TypeVar("T")
+
+CAPABILITIES: Mapping[str, str] = MappingProxyType(
+    {
+        "clock": "its clock can be stepped",
+        "freeze": "it can be stopped and let go on",
+        "link": "the cable of wan can be unplugged",
+        "power": "its power can be cut",
+        "rootfs": "the whole system is the router's own",
+        "several": "there can be more than one at a time",
+        "snapshot": "it starts from a saved state, and can be kept, restored and forked",
+    }
+)
+"""Everything that a device may be able to do: the words of `@pytest.mark.needs(...)`."""
+
+
+class Ability(Generic[T]):
+    """An attribute of a device that only a test with the right `needs` may use.
+
+    Its name is one of `CAPABILITIES`. A kind of device assigns the value.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, device: None, owner: type) -> Ability[T]: ...
+    @overload
+    def __get__(self, device: Device, owner: type) -> T: ...
+    def __get__(self, device: Device | None, owner: type) -> Ability[T] | T:
+        if device is None:
+            return self
+        device.demand(self._name)
+        value: T = device.__dict__[self._name]
+        return value
+
+    def __set__(self, device: Device, value: T) -> None:
+        device.__dict__[self._name] = value
 
 
 @dataclass(frozen=True)
@@ -75,15 +115,15 @@ class Device(ABC):
     @param argument: which one of its kind, where that has to be said; what follows the colon in
         `--device labgrid:PLACE`.
     @ivar config: files for the configuration home, by name, present from the first boot on.
+    @ivar asked: the capabilities that the current test asked for with `needs`; None: not in a test,
+        everything may be used.
     @ivar forks: those that were made of it; they end with it.
     @ivar give_up: frees memory that can be done without, when there is too little for a fork.
     """
 
     kind: ClassVar[str]
     capabilities: ClassVar[frozenset[str]]
-    """What `@pytest.mark.needs` may ask for: names of faults, `rootfs` where the whole system is
-    the router's own, `snapshot` where it starts from a saved state and can go back to one,
-    `several` where there can be more than one at a time."""
+    """Which of `CAPABILITIES` the kind has."""
 
     memory: int = 128 << 20
     """Bytes of this computer's memory that one may grow to."""
@@ -91,9 +131,9 @@ class Device(ABC):
     config_home: PurePosixPath
     runtime_home: PurePosixPath
     daemon_user: str
-    power: Power
-    clock: Clock
-    freeze: Freeze
+    power: Ability[Power] = Ability()
+    clock: Ability[Clock] = Ability()
+    freeze: Ability[Freeze] = Ability()
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         self.folder = folder
@@ -101,6 +141,7 @@ class Device(ABC):
         self.argument = argument
         self.config: dict[str, bytes] = {}
         self.name = f"{self.kind}-{folder.name}"
+        self.asked: Set[str] | None = None
         self.links: dict[str, Link] = {}
         self.forks: list[Device] = []
         self.give_up: Callable[[], None] = lambda: None
@@ -113,11 +154,12 @@ class Device(ABC):
         look for the first time at an image that somebody brings.
 
         @param argument: see `Device`.
-        @raise InfrastructureError: it can't; says what to do.
+        @raise UsageError: the argument is wrong.
+        @raise InfrastructureError: this computer can't have one; says what to do.
         @raise BootError: an image that somebody brings does not come up.
         """
         if argument:
-            raise InfrastructureError(f"{cls.kind}: takes no argument, not {argument!r}")
+            raise UsageError(f"{cls.kind}: takes no argument, not {argument!r}")
 
     @classmethod
     def lacks(cls, argument: str, needs: Set[str]) -> dict[str, str]:
@@ -217,9 +259,11 @@ class Device(ABC):
     def snapshot(self) -> Snapshot:
         """Keep the device as it is now; it goes on. The snapshot lives as long as the run.
 
-        @raise InfrastructureError: it is powered off, or this kind of device has no snapshots.
+        @raise InfrastructureError: it is powered off.
+        @raise SuiteError: the device has no snapshots, or the test did not ask for them.
         """
-        raise InfrastructureError("has no snapshots", device=self.name)
+        self.demand("snapshot")
+        raise NotImplementedError
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot of this device, also from a power cut.
@@ -228,8 +272,10 @@ class Device(ABC):
         the other end has gone on.
 
         @raise InfrastructureError: the snapshot is damaged.
+        @raise SuiteError: as in `snapshot`.
         """
-        raise InfrastructureError("has no snapshots", device=self.name)
+        self.demand("snapshot")
+        raise NotImplementedError
 
     def fork(self, count: int) -> list[Device]:
         """So many devices that go on from here beside this one: with its processes and its disk.
@@ -237,9 +283,11 @@ class Device(ABC):
         Each is itself, as a fresh device is, and so has no identity yet. Each is on a wan of its
         own, unless this one shares its wan.
 
-        @raise InfrastructureError: it is powered off, has no snapshots, or there is no memory.
+        @raise InfrastructureError: it is powered off, or there is no memory.
+        @raise SuiteError: as in `snapshot`.
         """
-        raise InfrastructureError("has no snapshots", device=self.name)
+        self.demand("snapshot")
+        raise NotImplementedError
 
     def daemon_log(self) -> str:
         """Today's log of the daemon, for the evidence; or why it can't be read."""
@@ -305,6 +353,17 @@ class Device(ABC):
         logs = self.config_home / "logs"
         self.wait_until_succeeds(f"grep -q daemon.unprovisioned {logs}/log*", timeout)
 
+    def demand(self, capability: str) -> None:
+        """@raise SuiteError: the device has no such capability, or the test did not ask for it."""
+        if capability not in self.capabilities:
+            what = f"has no {capability}"
+        elif self.asked is not None and capability not in self.asked:
+            what = f"the test uses {capability} and did not ask for it"
+        else:
+            return
+        mark = f'@pytest.mark.needs("{capability}") is missing'
+        raise SuiteError(what, device=self.name, hint=mark)
+
     def crash(self) -> None:
         """Take the power away without warning."""
         self.power.cut()
@@ -312,12 +371,16 @@ class Device(ABC):
     def link(self, name: str) -> Link:
         """The cable of a network.
 
-        @raise InfrastructureError: it has no such cable, or none that can be unplugged.
+        @raise SuiteError: it has no such cable, or the test did not ask for `link`.
         """
+        self.demand("link")
         try:
             return self.links[name]
         except KeyError:
-            raise InfrastructureError(f"has no cable {name!r}", device=self.name) from None
+            there = ", ".join(self.links) or "none that can be unplugged"
+            raise SuiteError(
+                f"has no cable {name!r}", device=self.name, hint=f"there are: {there}"
+            ) from None
 
     def provision(self, pdid: str, router: str, token: str) -> None:
         """Give the device an identity by hand, the way an administrator does.

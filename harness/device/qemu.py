@@ -118,6 +118,7 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
     # -- snapshots
 
     def snapshot(self) -> Snapshot:
+        self.demand("snapshot")
         folder = self.folder / f"snapshot-{next(self._snapshots)}"
         folder.mkdir(mode=0o700)
         state, disk = folder / "state", folder / "disk"
@@ -134,6 +135,7 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
         return Snapshot(state, disk, self._plugged, sha256(state))
 
     def restore(self, snapshot: Snapshot) -> None:
+        self.demand("snapshot")
         if not snapshot.state.exists() or sha256(snapshot.state) != snapshot.digest:
             raise InfrastructureError(
                 f"{snapshot.state.parent.name} is damaged: {snapshot.state} has changed or is gone",
@@ -163,7 +165,7 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
             fork.share(self._wan)
         self.forks.append(fork)
         shutil.copyfile(self.folder / "console.log", folder / "console.log")
-        fork.give_up = self.give_up
+        fork.give_up, fork.asked = self.give_up, self.asked
         with room(fork.name, fork.memory, give_up=fork.give_up):
             running = fork._loaded(origin)
         fork._set_link(False)  # until it is another: two with one identity would not do

@@ -16,6 +16,9 @@ from harness.errors import ResultError
 
 SCHEMA = 1
 
+NO_DEVICE = "\u2013"
+"""What stands for the device of a test that uses none."""
+
 
 class Verdict(StrEnum):
     """How one test ended on one device."""
@@ -26,11 +29,19 @@ class Verdict(StrEnum):
     INFRASTRUCTURE = "error: infrastructure"
     SUITE = "error: suite"
     NOT_APPLICABLE = "not applicable"
+    SKIPPED = "skipped"
+    XFAILED = "expected failure"
+    XPASSED = "unexpected pass"
 
     @property
     def is_error(self) -> bool:
         """Nothing was learned about the device under test."""
         return self in (Verdict.BOOT, Verdict.INFRASTRUCTURE, Verdict.SUITE)
+
+    @property
+    def is_bad(self) -> bool:
+        """The test failed, or there was an error."""
+        return self is Verdict.FAILED or self.is_error
 
     @property
     def words(self) -> str:
@@ -92,6 +103,7 @@ class TestResult:
 
     @param id: pytest's name of it, without the device.
     @param title: the first line of its docstring.
+    @param device: which of `RunResult.devices`, or `NO_DEVICE`.
     @param message: one line that says what went wrong, or why it does not apply.
     @param details: longer text: a traceback, what an error shows as evidence.
     """
@@ -118,6 +130,8 @@ class RunResult:
     @param versions: of everything on the host that took part: name to version or hash.
     @param host: the machine it ran on: name to value.
     @param problem: why the run as a whole can't be trusted, such as "interrupted"; else empty.
+    @param not_run: pytest's names of the tests that should have run and did not, or did not end.
+    @param deselected: how many tests were left out on purpose, by `-m`, `-k` or `--deselect`.
     """
 
     started: float
@@ -129,15 +143,22 @@ class RunResult:
     tests: tuple[TestResult, ...]
     host: dict[str, str]
     problem: str = ""
+    not_run: tuple[str, ...] = ()
+    deselected: int = 0
 
     @property
     def sentence(self) -> str:
         """What a person says of it: "38 tests on 2 devices: 74 passed, 1 failed, 1 boot error"."""
         tests = _counted(len({test.id for test in self.tests}), "test")
-        where = f"{tests} on {_counted(len(self.devices), 'device')}"
+        where = f" on {_counted(len(self.devices), 'device')}" if self.devices else ""
         counts = Counter(test.verdict for test in self.tests)
         found = [f"{counts[verdict]} {verdict.words}" for verdict in Verdict if counts[verdict]]
-        return f"{where}: {', '.join(found) or 'nothing ran'}"
+        found = found or ["nothing ran"]
+        if self.not_run:
+            found.append(f"{len(self.not_run)} did not run")
+        if self.deselected:
+            found.append(f"{self.deselected} deselected")
+        return f"{tests}{where}: {', '.join(found)}"
 
     def to_json(self) -> str:
         """@return: the text of `result.json`."""
@@ -163,6 +184,7 @@ class RunResult:
                     "verdict": RunVerdict(data["verdict"]),
                     "devices": tuple(DeviceInfo(**device) for device in data["devices"]),
                     "tests": tuple(_test(test) for test in data["tests"]),
+                    "not_run": tuple(data.get("not_run", ())),
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -174,18 +196,22 @@ class RunResult:
 
 
 def run_verdict(
-    devices: Iterable[DeviceInfo], tests: Sequence[TestResult], problem: str = ""
+    devices: Iterable[DeviceInfo],
+    tests: Sequence[TestResult],
+    problem: str = "",
+    not_run: Sequence[str] = (),
 ) -> RunVerdict:
     """The verdict of a run: passed only if something passed on every device and nothing is wrong.
 
-    @param problem: as in L{RunResult}.
+    @param problem: as in L{RunResult}, and so is `not_run`.
     """
     verdicts = {test.verdict for test in tests}
     if Verdict.FAILED in verdicts:
         return RunVerdict.FAILED
     proven = {test.device for test in tests if test.verdict is Verdict.PASSED}
     wanted = {device.name for device in devices}
-    if problem or any(verdict.is_error for verdict in verdicts) or not wanted or wanted - proven:
+    incomplete = problem or not_run or any(verdict.is_error for verdict in verdicts)
+    if incomplete or not proven or wanted - proven:
         return RunVerdict.ERROR
     return RunVerdict.PASSED
 

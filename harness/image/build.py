@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.errors import ImageError
+from harness.errors import ImageError, UsageError
 from harness.image import apt, cache, initramfs, library, python, root
 from harness.image.architecture import ARCHITECTURES, Architecture
 from harness.image.digest import sha256
@@ -112,7 +112,7 @@ def find(arch: str, *, project: Path | None = None) -> Image | None:
 def inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
     """@return: with the checkout, and its list of what the daemon needs."""
     if arch not in ARCHITECTURES:
-        raise ImageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
+        raise UsageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[arch]
     checkout = project or Path(harness.__file__).resolve().parents[1]
     needs = checkout / "requirements" / architecture.requirements

@@ -17,7 +17,7 @@ from harness.device import create, kind_class, memory
 from harness.device.console import Console
 from harness.device.qemu import QemuDevice
 from harness.device.relay import Relay
-from harness.errors import BootError, HarnessError, InfrastructureError
+from harness.errors import BootError, HarnessError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.lab.control import Control, OnOffSwitch
 from harness.lab.serial import SerialPort
@@ -161,6 +161,14 @@ class Loan:
         self._worker.shutdown()
 
 
+def check_kind(kind: str) -> None:
+    """@raise UsageError: devices of this kind can't be exported."""
+    if not issubclass(kind_class(kind), QemuDevice):
+        raise UsageError(
+            f"a device of kind {kind!r} can't be exported", hint="an emulated router can"
+        )
+
+
 class Router:
     """What one place of a lab has: a router that is there while somebody uses any part of it.
 
@@ -168,10 +176,7 @@ class Router:
     """
 
     def __init__(self, kind: str, folder: Path, control: Control) -> None:
-        if not issubclass(kind_class(kind), QemuDevice):
-            raise InfrastructureError(
-                f"a device of kind {kind!r} can't be exported", hint="an emulated router can"
-            )
+        check_kind(kind)
         self.kind = kind
         self.loan: Loan | None = None
         self._folder = folder

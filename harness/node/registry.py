@@ -18,7 +18,7 @@ from pathlib import Path
 
 from autobahn.wamp.auth import derive_key
 
-from harness.errors import InfrastructureError
+from harness.errors import UsageError
 
 DEVICE = "device"
 PROVISIONER = "provisioner"
@@ -91,7 +91,7 @@ class Registry:
         """Let somebody join. Whoever had that authid before is forgotten, the old secret with it.
 
         @return: the secret, which is kept nowhere.
-        @raise InfrastructureError: the authid is malformed, or taken by another role.
+        @raise UsageError: the authid is malformed, or taken by another role.
         """
         with self._connect() as database:
             return _enroll(database, authid, role)
@@ -174,12 +174,10 @@ class Registry:
 
 def _enroll(database: sqlite3.Connection, authid: str, role: str) -> str:
     if not _AUTHID.fullmatch(authid):
-        raise InfrastructureError(
-            f"{authid!r} can't be enrolled", hint=f"an id matches {_AUTHID.pattern}"
-        )
+        raise UsageError(f"{authid!r} can't be enrolled", hint=f"an id matches {_AUTHID.pattern}")
     row = database.execute("SELECT role FROM principal WHERE authid = ?", (authid,)).fetchone()
     if row is not None and row[0] != role:
-        raise InfrastructureError(
+        raise UsageError(
             f"{authid} can't be enrolled as {role}: it is the {row[0]}", hint="choose another id"
         )
     secret, salt = secrets.token_urlsafe(32), secrets.token_hex(16)

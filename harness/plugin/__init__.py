@@ -15,8 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.plugin import fixtures
+from harness.errors import HarnessError, UsageError
+from harness.plugin import fixtures, marks
 from harness.plugin.progress import Progress
+
+LACKS = pytest.StashKey[str]()
+"""Why a test does not apply to its device, if it does not."""
+
+DESELECTED = pytest.StashKey[int]()
+"""How many tests of the run were left out on purpose."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,27 +62,57 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device_kind" not in metafunc.fixturenames:
         return
-    from harness.device import kind_class, label, split
+    from harness.device import kind_class, label
 
-    needs = {need for mark in metafunc.definition.iter_markers("needs") for need in mark.args}
     params = []
     for kind in chosen(metafunc.config):
-        missing = kind_class(kind).lacks(split(kind)[1], needs)
-        marks: list[pytest.MarkDecorator] = []
+        group: list[pytest.MarkDecorator] = []
         if "several" not in kind_class(kind).capabilities:
-            marks.append(pytest.mark.xdist_group(kind))
+            group.append(pytest.mark.xdist_group(kind))
         elif "snapshot" not in kind_class(kind).capabilities:
-            marks.append(pytest.mark.xdist_group(sharing(metafunc.definition, kind)))
-        if missing:
-            what = ", ".join(f"{need} ({why})" if why else need for need, why in missing.items())
-            reason = f"not applicable: {label(kind)} has no {what}"
-            marks.append(pytest.mark.skip(reason=reason))
-        params.append(pytest.param(kind, marks=marks, id=label(kind)))
+            group.append(pytest.mark.xdist_group(sharing(metafunc.definition, kind)))
+        params.append(pytest.param(kind, marks=group, id=label(kind)))
     metafunc.parametrize("device_kind", params, scope="module")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A module with a wrong mark is not collected."""
+    report = yield
+    tests = [node for node in report.result or () if isinstance(node, pytest.Item)]
+    wrong = [
+        mistake
+        for test in tests
+        for mistake in marks.mistakes(test, suite=marks.belongs_to_suite(test))
+    ]
+    if wrong:
+        report.outcome, report.result = "failed", []
+        report.longrepr = "\n".join(dict.fromkeys(wrong))
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.config.stash[DESELECTED] = item.config.stash.get(DESELECTED, 0) + 1
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if marks.of_suites(session.config):
+        try:
+            marks.check_expression(session.config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["hil_deselected"] = session.config.stash.get(DESELECTED, 0)
 
 
 def sharing(test: pytest.Item, kind: str) -> str:
@@ -89,10 +126,15 @@ def chosen(config: pytest.Config) -> list[str]:
     return list(dict.fromkeys(config.getoption("--device") or ["process"]))
 
 
+def kind_of(test: pytest.Item) -> str | None:
+    """The kind of device that a test runs on; None: it uses no device."""
+    call = getattr(test, "callspec", None)
+    return None if call is None else call.params.get("device_kind")
+
+
 def _check_kinds(config: pytest.Config) -> None:
     if config.getoption("--device"):
         from harness.device import kind_class, split
-        from harness.errors import HarnessError
 
         try:
             for kind in chosen(config):
@@ -104,14 +146,24 @@ def _check_kinds(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[fixtures.STARTED] = time.monotonic()
+    kind = kind_of(item)
+    if kind is None or not (needs := marks.needs(item)):
+        return
+    from harness.device import kind_class, label, split
+
+    if missing := kind_class(kind).lacks(split(kind)[1], needs):
+        what = ", ".join(f"{need} ({why})" if why else need for need, why in missing.items())
+        item.stash[LACKS] = f"{label(kind)} has no {what}"
+        skip = pytest.mark.skip(reason=f"not applicable: {item.stash[LACKS]}")
+        item.add_marker(skip, append=False)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if "device_kind" in getattr(item, "fixturenames", ()):
+    if kind_of(item) is not None or item.config.getoption("--report"):
         from harness.plugin import collector
 
         collector.examine(item, call, report)

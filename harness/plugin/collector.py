@@ -19,23 +19,26 @@ from harness import report as reports
 from harness.device import label
 from harness.errors import HarnessError
 from harness.evidence.results import (
+    NO_DEVICE,
     DeviceInfo,
-    EvidenceFile,
-    Measurement,
     RunResult,
-    TestResult,
+    RunVerdict,
     Verdict,
     run_verdict,
 )
-from harness.plugin import chosen
+from harness.plugin import LACKS, chosen, kind_of
 from harness.plugin.fixtures import BENCH, CURRENT, STARTED
+from harness.plugin.judging import judge, message
+from harness.plugin.tally import FINDING, Tally, name_of
 
 TAIL_LINES = 40
 
 VERSIONS = ("paradrop", "crossbar", "autobahn", "twisted", "pytest", "pytest-testinfra", "qemu.qmp")
 """Distributions on the host that take part in every run."""
 
-FINDING = pytest.StashKey["Finding"]()
+JUDGED = pytest.StashKey["Finding"]()
+SPOILT = pytest.StashKey[bool]()
+"""Whether a test ended early: nobody knows in what state it has left its device."""
 
 Finding = dict[str, object]
 """A test's result while it travels with pytest's report as JSON: the fields of `TestResult`."""
@@ -44,60 +47,62 @@ Finding = dict[str, object]
 def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Judge one phase of a test; save the evidence of a bad one while it is still there.
 
-    Runs where the test runs. What was found in all phases travels with the report of the last.
+    Runs where the test runs. What was found so far travels with the report of each phase.
     """
     bench = item.config.stash.get(BENCH, None)
     current = item.config.stash.get(CURRENT, None)
-    finding = item.stash.setdefault(FINDING, _unjudged(item))
+    if report.when == "setup":  # again, if the test is run again
+        item.stash[JUDGED], item.stash[SPOILT] = _unjudged(item), False
+    finding = item.stash[JUDGED]
     finding["seconds"] = round(finding["seconds"] + call.duration, 3)  # type: ignore[operator]
     if bench is not None:
-        bench.timeline.record("test", report.when, id=_nodeid(item), outcome=report.outcome)
+        bench.timeline.record("test", report.when, id=name_of(item.nodeid), outcome=report.outcome)
         finding["measurements"] = [[m.name, m.seconds, m.fault] for m in bench.measurements]
-    if report.skipped:
-        finding["verdict"] = Verdict.NOT_APPLICABLE
-        finding["message"] = _reason(report)
-    elif report.failed and call.excinfo is not None and finding["verdict"] == Verdict.PASSED:
-        error, details = call.excinfo.value, report.longreprtext
-        try:  # a test on a machine that has died says nothing about the router
-            if bench is not None:
-                bench.check()
-        except HarnessError as death:
-            error, details = death, f"{death}\n\n{details}"
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
-        finding |= {"verdict": judge(error, call.when), "message": message, "details": details}
+    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+        item.stash[SPOILT] = True
+    if report.skipped and report.when == "setup" and LACKS in item.stash:
+        finding |= {"verdict": Verdict.NOT_APPLICABLE, "message": item.stash[LACKS]}
+    elif report.failed and Verdict(str(finding["verdict"])).is_bad:
+        finding["details"] = f"{finding['details']}\n\n{report.when}:\n{report.longreprtext}"
+    elif report.failed:
+        finding |= _judged(item, call, report)
         folder = item.config.getoption("--report")
         if folder is not None and bench is not None:
             evidence = bench.evidence(item.stash[STARTED])
-            finding["evidence"] = _save(folder, _nodeid(item), evidence)
+            finding["evidence"] = _save(folder, name_of(item.nodeid), evidence)
     if report.when == "teardown":
-        bad = finding["verdict"] not in (Verdict.PASSED, Verdict.NOT_APPLICABLE)
-        if bad and current is not None:
+        if item.stash[SPOILT] and current is not None:
             current.drop()  # whatever state the device is in, no other test meets it
         if bench is not None:
             bench.measurements.clear()
-        report.user_properties.append(("hil", json.dumps(finding)))
+    report.user_properties.append((FINDING, json.dumps(finding)))
 
 
-def judge(error: BaseException, phase: str) -> Verdict:
-    """The verdict that an exception means.
-
-    The harness's own errors say it themselves. Of others, only what a test itself raises speaks
-    about the router: not what goes wrong around it, nor its running out of time.
-    """
-    if isinstance(error, HarnessError):
-        return Verdict(error.verdict)
-    timed_out = isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error)
-    if phase != "call" or timed_out or isinstance(error, OSError):
-        return Verdict.INFRASTRUCTURE
-    return Verdict.FAILED
+def _judged(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Finding:
+    details = report.longreprtext
+    if call.excinfo is None:  # nothing was raised: it passed, and was expected to fail
+        return {
+            "verdict": Verdict.FAILED,
+            "message": details.strip().partition("\n")[0],
+            "details": details,
+        }
+    error: BaseException = call.excinfo.value
+    bench = item.config.stash.get(BENCH, None)
+    try:  # a test on a machine that has died says nothing about the router
+        if bench is not None:
+            bench.check()
+    except HarnessError as death:
+        error, details = death, f"{death}\n\n{details}"
+    verdict, blamed = judge(error)
+    return {"verdict": verdict, "message": message(blamed), "details": details}
 
 
 def _unjudged(item: pytest.Item) -> Finding:
-    kind = item.callspec.params["device_kind"]  # type: ignore[attr-defined]
+    kind = kind_of(item) or NO_DEVICE
     name = label(kind)
-    doc = getattr(item.function, "__doc__", None) or ""  # type: ignore[attr-defined]
+    doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
     return {
-        "id": _nodeid(item)
+        "id": name_of(item.nodeid)
         .replace(f"[{name}]", "")
         .replace(f"{name}-", "")
         .replace(f"-{name}]", "]"),
@@ -107,17 +112,6 @@ def _unjudged(item: pytest.Item) -> Finding:
         "verdict": Verdict.PASSED,
         "seconds": 0.0,
     }
-
-
-def _reason(report: pytest.TestReport) -> str:
-    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-    return text.removeprefix("Skipped: ").removeprefix("not applicable: ")
-
-
-def _nodeid(item: pytest.Item) -> str:
-    """pytest's name of a test, without the group that pytest-xdist adds to it."""
-    name, _, parameters = item.nodeid.partition("[")
-    return f"{name}[{parameters.rpartition(']')[0]}]"
 
 
 def _save(folder: Path, nodeid: str, found: dict[str, str | Path]) -> list[list[str]]:
@@ -151,55 +145,53 @@ class Collector:
         self._folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._folder / "evidence", ignore_errors=True)  # of an earlier run
         self._started, self._began = time.time(), time.monotonic()
-        self._tests: list[TestResult] = []
-        self._facts: dict[str, dict[str, str]] = {}
-        self._problem = ""
+        self._tally = Tally(config)
+        config.pluginmanager.register(self._tally, "hil-tally")
         self.result: RunResult | None = None
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        properties = dict(report.user_properties)
-        if "hil" in properties:
-            finding: Finding = json.loads(str(properties["hil"]))
-            self._tests.append(_result(finding))
-            if "facts" in properties:
-                self._facts[str(finding["device"])] = properties["facts"]  # type: ignore[assignment]
-        elif report.failed and report.when not in ("setup", "call"):
-            self._problem = f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}"
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self._problem = f"{report.nodeid} can't be collected"
-
-    def pytest_keyboard_interrupt(self) -> None:
-        self._problem = self._problem or "interrupted"  # pytest itself does, if a suite won't load
-
-    def pytest_internalerror(self, excrepr: object) -> None:
-        self._problem = str(excrepr).strip().splitlines()[-1]
-
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        tally = self._tally
+        tally.close()
         devices = tuple(
             DeviceInfo(kind, facts.pop("architecture", ""), facts)
-            for kind in chosen(self._config)
-            for facts in [dict(self._facts.get(kind, {}))]
+            for kind in self._devices()
+            for facts in [dict(tally.facts.get(kind, {}))]
         )
+        problem, status = tally.problem, session.exitstatus
+        verdict = run_verdict(devices, tally.tests, problem, tally.not_run)
+        if verdict is RunVerdict.PASSED and status != pytest.ExitCode.OK:
+            problem = f"pytest ended with status {int(status)}"
+            verdict = RunVerdict.ERROR
+        elif verdict is not RunVerdict.PASSED and status == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self.result = RunResult(
             started=self._started,
             finished=self._started + time.monotonic() - self._began,
             command=" ".join(["pytest", *self._config.invocation_params.args]),
-            verdict=run_verdict(devices, self._tests, self._problem),
+            verdict=verdict,
             devices=devices,
             versions={name: metadata.version(name) for name in VERSIONS},
-            tests=tuple(sorted(self._tests, key=lambda test: (test.suite, test.id, test.device))),
+            tests=tuple(sorted(tally.tests, key=lambda test: (test.suite, test.id, test.device))),
             host={
                 "system": platform.platform(),
                 "machine": platform.machine(),
                 "cores": str(os.cpu_count()),
                 "python": sys.version.split()[0],
             },
-            problem=self._problem,
+            problem=problem,
+            not_run=tally.not_run,
+            deselected=tally.deselected,
         )
         reports.write(self.result, self._folder)
+
+    def _devices(self) -> list[str]:
+        """The kinds that the run was asked for; the default only if a test wants a device."""
+        tests = self._tally.tests
+        if self._config.getoption("--device") or not tests:
+            return chosen(self._config)
+        used = {test.device for test in tests}
+        return [kind for kind in chosen(self._config) if kind in used]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.result is not None:
@@ -209,11 +201,3 @@ class Collector:
                 console.print(reports.table(self.result))
             terminalreporter.write(shown.get())
             terminalreporter.write_line(f"report: {self._folder / 'report.html'}")
-
-
-def _result(finding: dict[str, object]) -> TestResult:
-    fields = dict(finding)
-    fields["verdict"] = Verdict(str(fields["verdict"]))
-    fields["evidence"] = tuple(EvidenceFile(*item) for item in fields.get("evidence", ()))  # type: ignore[attr-defined]
-    fields["measurements"] = tuple(Measurement(*item) for item in fields.get("measurements", ()))  # type: ignore[attr-defined]
-    return TestResult(**fields)  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.errors import SuiteError
+
 if TYPE_CHECKING:
     from testinfra.host import Host
 
@@ -99,13 +101,13 @@ def device(
     device_kind: str,
     request: pytest.FixtureRequest,
 ) -> Iterator[Device]:
-    """A booted device with a running daemon.
+    """A booted device with a running daemon, which can do what the test `needs`.
 
     Of a kind that starts from a snapshot, every test has a fresh one. Of another kind, tests
     share one, unless a test is `fresh`.
     """
     from harness.device import kind_class
-    from harness.plugin import sharing
+    from harness.plugin import marks, sharing
 
     marked = request.node.get_closest_marker("fresh") is not None
     fresh = marked or "snapshot" in kind_class(device_kind).capabilities
@@ -113,7 +115,9 @@ def device(
     if fresh and _wanted_again(request, device_kind):
         current.warm(device_kind)
     request.node.user_properties.append(("facts", device.facts()))
+    device.asked = marks.needs(request.node)
     yield device
+    device.asked = None
     if fresh:
         current.drop()
 
@@ -124,10 +128,18 @@ def devices(
 ) -> Iterator[Callable[[int], list[Device]]]:
     """`devices(3)`: so many fresh devices on one wan, without an identity; they end with the
     test."""
+    from harness.plugin import marks
+
+    asked = marks.needs(request.node)
     made: list[Device] = []
 
     def make(count: int) -> list[Device]:
+        if "several" not in asked:
+            missing = '@pytest.mark.needs("several") is missing'
+            raise SuiteError("the test uses `devices` and did not ask for it", hint=missing)
         new = bench.devices(device_kind, count)
+        for device in new:
+            device.asked = asked
         made.extend(new)
         request.node.user_properties.append(("facts", new[0].facts()))
         return new

@@ -22,6 +22,9 @@ MARKS = {
     Verdict.INFRASTRUCTURE: ("error", "!"),
     Verdict.SUITE: ("error", "!"),
     Verdict.NOT_APPLICABLE: ("other", "\u2013"),
+    Verdict.SKIPPED: ("other", "\u2013"),
+    Verdict.XFAILED: ("other", "\u2013"),
+    Verdict.XPASSED: ("other", "\u2713"),
 }
 RUN_MARKS = {
     RunVerdict.PASSED: ("passed", "\u2713", "Passed"),

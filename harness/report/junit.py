@@ -15,6 +15,8 @@ ELEMENTS = {
     Verdict.INFRASTRUCTURE: "error",
     Verdict.SUITE: "error",
     Verdict.NOT_APPLICABLE: "skipped",
+    Verdict.SKIPPED: "skipped",
+    Verdict.XFAILED: "skipped",
 }
 
 

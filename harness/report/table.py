@@ -18,6 +18,9 @@ STYLES = {
     Verdict.INFRASTRUCTURE: "bold yellow",
     Verdict.SUITE: "bold yellow",
     Verdict.NOT_APPLICABLE: "dim",
+    Verdict.SKIPPED: "dim",
+    Verdict.XFAILED: "dim",
+    Verdict.XPASSED: "yellow",
 }
 RUN_STYLES = {
     RunVerdict.PASSED: "bold green",

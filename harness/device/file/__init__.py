@@ -28,7 +28,13 @@ from harness.device.file.shell import Shell
 from harness.device.machine import TRANSLATED_MIB, Machine
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.device.software.installed import Installed
-from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
+from harness.errors import (
+    BootError,
+    CommandError,
+    HarnessError,
+    InfrastructureError,
+    UsageError,
+)
 from harness.evidence.timeline import Timeline
 from harness.image import cache, tools
 from harness.image.digest import sha256
@@ -81,11 +87,12 @@ class FileDevice(EmulatedDevice):
     def check_host(cls, argument: str) -> None:
         """Look at the image, and boot it once if it is not known yet what is in the way there.
 
-        @raise InfrastructureError: its description is wrong, or the daemon can't run on it.
+        @raise UsageError: its description is wrong, or its disk can't be used.
+        @raise InfrastructureError: the daemon can't run on it.
         @raise BootError: it does not boot, or its console lets nobody in.
         """
         if not argument:
-            raise InfrastructureError("file: of which image?", hint="--device file:router.yaml")
+            raise UsageError("file: of which image?", hint="--device file:router.yaml")
         described = _load(Path(argument).absolute())
         tools.find(described.architecture.qemu, described.architecture.qemu_package)
         _format(described)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from harness.device.file.shell import asked
-from harness.errors import InfrastructureError
+from harness.errors import UsageError
 from harness.image import ARCHITECTURES, Architecture
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Firmware:
 def load(path: Path) -> Firmware:
     """Read the description of an image; files that it names are looked for beside it.
 
-    @raise InfrastructureError: it can't be used; names the file and the key, and says what to do.
+    @raise UsageError: it can't be used; names the file and the key, and says what to do.
     """
     return _Reader(path).firmware()
 
@@ -89,8 +89,8 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def _bad(self, why: str, hint: str = "") -> InfrastructureError:
-        return InfrastructureError(f"{self._path}: {why}", hint=hint or "docs/firmware.md")
+    def _bad(self, why: str, hint: str = "") -> UsageError:
+        return UsageError(f"{self._path}: {why}", hint=hint or "docs/firmware.md")
 
     def firmware(self) -> Firmware:
         content = self._content()

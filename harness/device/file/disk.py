@@ -9,7 +9,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 from harness.image import tools
 
 _PACKED = {
@@ -29,13 +29,13 @@ def inspect(disk: Path, *, boots: bool) -> str:
 
     @param boots: the firmware of a PC has to find something there that it can start.
     @return: its format.
-    @raise InfrastructureError: it is damaged, packed, or no disk at all; says what to do.
+    @raise UsageError: it is damaged, packed, or no disk at all; says what to do.
     """
     with disk.open("rb") as file:
         head = file.read(512)
     for magic, (name, program) in _PACKED.items():
         if head.startswith(magic):
-            raise InfrastructureError(f"{disk} is packed with {name}", hint=f"{program} it first")
+            raise UsageError(f"{disk} is packed with {name}", hint=f"{program} it first")
     if disk.suffix == ".qcow2" and not head.startswith(_QCOW2):
         raise _damaged(disk, "it does not begin as a qcow2 image does")
     found = _img(["info", "--output=json", "--", str(disk)])
@@ -47,7 +47,7 @@ def inspect(disk: Path, *, boots: bool) -> str:
             raise _damaged(disk, "it is empty")
         if boots and head[510:] != _BOOT_SIGNATURE:
             hint = "name the kernel too, or bring an image of a whole disk"
-            raise InfrastructureError(f"{disk} is no disk that a PC boots from", hint=hint)
+            raise UsageError(f"{disk} is no disk that a PC boots from", hint=hint)
         return kind
     checked = _img(["check", "-q", "-f", kind, "--", str(disk)])
     if checked.returncode in (1, 2):  # 3: only space is lost, 63: this format can't be checked
@@ -80,9 +80,9 @@ def _img(words: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _damaged(disk: Path, said: str) -> InfrastructureError:
+def _damaged(disk: Path, said: str) -> UsageError:
     hint = "copy it again, and compare its checksum"
-    return InfrastructureError(f"{disk} is damaged: {_line(said)}", hint=hint)
+    return UsageError(f"{disk} is damaged: {_line(said)}", hint=hint)
 
 
 def _line(said: str) -> str:

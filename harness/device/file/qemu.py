@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.device.accel import Accelerator
 from harness.device.file.description import Firmware
 from harness.device.machine import TRANSLATED_MIB, escape, wiring
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 
 EFI = {"aarch64": (Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"), "qemu-efi-aarch64")}
 """The firmware that boots a disk, where QEMU has none of its own, and the package that has it."""
@@ -21,14 +21,15 @@ EFI = {"aarch64": (Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"), "qemu-efi-aa
 def efi(firmware: Firmware) -> Path | None:
     """The firmware that its disk needs.
 
-    @raise InfrastructureError: there is none, or it is not installed.
+    @raise UsageError: there is none.
+    @raise InfrastructureError: it is not installed.
     """
     machine = firmware.architecture.name
     if firmware.kernel is not None or machine == "x86_64":
         return None
     if machine not in EFI:
         why = f"{firmware.path}: nothing boots a disk on {machine}"
-        raise InfrastructureError(why, hint="name a kernel, and the disk as its root")
+        raise UsageError(why, hint="name a kernel, and the disk as its root")
     path, package = EFI[machine]
     if not path.is_file():
         raise InfrastructureError(

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harness.device import wan
 from harness.device.base import Completed, Device, read_or_why
 from harness.device.software import Software
-from harness.errors import BootError, CommandError, HarnessError, InfrastructureError
+from harness.errors import (
+    BootError,
+    CommandError,
+    HarnessError,
+    InfrastructureError,
+    UsageError,
+)
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
@@ -70,7 +76,7 @@ class LabgridDevice(Device):
     @classmethod
     def check_host(cls, argument: str) -> None:
         if not argument:
-            raise InfrastructureError(
+            raise UsageError(
                 "labgrid: which one?", hint="--device labgrid:PLACE or labgrid:ENV.yaml"
             )
         _plan(argument)

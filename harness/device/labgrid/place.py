@@ -21,7 +21,7 @@ from labgrid.remote.generated import labgrid_coordinator_pb2 as messages
 from labgrid.util.proxy import proxymanager
 
 from harness.device import loop
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class Lab:
         """The name of a place that is there.
 
         @param name: of it, or `+TOKEN` for the one of a reservation; `+` for that of `LG_TOKEN`.
-        @raise InfrastructureError: there is none.
+        @raise UsageError: there is none.
         """
         places = self.session.places
         if name.startswith("+"):
@@ -141,15 +141,13 @@ class Lab:
             for place in places.values():
                 if token and place.reservation == token:
                     return str(place.name)
-            raise InfrastructureError(
+            raise UsageError(
                 f"no place at {self.address} is reserved as {token or name}",
                 hint="labgrid-client reserve --wait",
             )
         if name not in places:
             there = ", ".join(sorted(places)) or "none"
-            raise InfrastructureError(
-                f"no place {name!r} at {self.address}", hint=f"there are: {there}"
-            )
+            raise UsageError(f"no place {name!r} at {self.address}", hint=f"there are: {there}")
         return name
 
     def parts(self, name: str) -> list[Part]:

@@ -17,7 +17,7 @@ from labgrid.protocol import CommandProtocol, DigitalOutputProtocol, PowerProtoc
 from labgrid.resource.remote import RemotePlaceManager
 
 from harness.device.labgrid.place import DEFAULT, Lab, Part, here, visit
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError, InfrastructureError, UsageError
 
 WAN = "wan"
 """Name of the digital output that is the cable: on while it is plugged in."""
@@ -100,7 +100,8 @@ class Plan:
 @functools.cache
 def plan(argument: str) -> Plan:
     """@param argument: a file that ends in `.yaml`, or a place; see `Lab.find`.
-    @raise InfrastructureError: there is no such file, coordinator or place, or nothing in it.
+    @raise UsageError: there is no such file or place, or what is in it can't be used.
+    @raise InfrastructureError: there is no coordinator.
     """
     if argument.endswith((".yaml", ".yml")):
         return _of_a_file(Path(argument))
@@ -113,7 +114,7 @@ def plan(argument: str) -> Plan:
             # a digital output is known by its name
             drivers[driver] = {"cls": driver, "name": part.name, "bindings": {binding: part.name}}
     if "SSHDriver" not in drivers:
-        raise InfrastructureError(
+        raise UsageError(
             f"place {argument!r} has no NetworkService",
             hint="write an environment file that says how to get in: --device labgrid:ENV.yaml",
         )
@@ -131,14 +132,14 @@ def _of_a_file(file: Path) -> Plan:
         raise
     except Exception as error:  # whatever labgrid's code, or what the file imports, runs into
         why = " ".join(str(getattr(error, "msg", error)).split())
-        raise InfrastructureError(f"labgrid can't use {file}: {why}") from error
+        raise UsageError(f"labgrid can't use {file}: {why}") from error
 
 
 def _read(file: Path) -> Plan:
     environment = Environment(str(file))
     targets = environment.config.get_targets()
     if len(targets) != 1 and "main" not in targets:
-        raise InfrastructureError(
+        raise UsageError(
             f"labgrid: {file} has {len(targets)} targets", hint="have one, or call one `main`"
         )
     role = "main" if "main" in targets else next(iter(targets))
@@ -154,7 +155,7 @@ def _read(file: Path) -> Plan:
     else:
         found = Plan(role, "", "", config, file, ())
     if not any(found.here or issubclass(cls, SSHDriver) for cls in ways):
-        raise InfrastructureError(
+        raise UsageError(
             f"labgrid: target {role!r} of {file} has no SSHDriver",
             hint="add one: the daemon reaches the node through it",
         )
@@ -166,9 +167,7 @@ def _check_values(config: Mapping[str, Any]) -> None:
         if isinstance(described, Mapping):
             for cls, value in described.items():
                 if value is None:
-                    raise InfrastructureError(
-                        f"labgrid: {cls} has no value", hint=f"write `{cls}: {{}}`"
-                    )
+                    raise UsageError(f"labgrid: {cls} has no value", hint=f"write `{cls}: {{}}`")
 
 
 def _look(coordinator: str, place: str) -> tuple[Part, ...]:
@@ -179,11 +178,11 @@ def _look(coordinator: str, place: str) -> tuple[Part, ...]:
 def _drivers(config: Mapping[str, Any]) -> Iterable[tuple[type, str]]:
     """Classes of drivers, and their names.
 
-    @raise InfrastructureError: labgrid has no such driver.
+    @raise UsageError: labgrid has no such driver.
     """
     _, drivers = target_factory.normalize_config(copy.deepcopy(dict(config)))
     for cls, named in drivers.items():
         if cls not in target_factory.drivers:
-            raise InfrastructureError(f"labgrid has no driver {cls!r}")
+            raise UsageError(f"labgrid has no driver {cls!r}")
         for name in named:
             yield target_factory.drivers[cls], name or ""

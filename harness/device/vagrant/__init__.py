@@ -19,7 +19,7 @@ from harness.device.console import Console
 from harness.device.own_image import OwnImageDevice
 from harness.device.vagrant import session
 from harness.device.vagrant.session import Session
-from harness.errors import BootError, InfrastructureError
+from harness.errors import BootError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
@@ -87,7 +87,7 @@ class VagrantDevice(OwnImageDevice):
     @classmethod
     def check_host(cls, argument: str) -> None:
         if argument and argument not in KNOWN:
-            raise InfrastructureError(
+            raise UsageError(
                 f"vagrant: no architecture {argument!r}", hint=f"there are: {', '.join(KNOWN)}"
             )
         session.check_host()

@@ -1,0 +1,96 @@
+"""Who is to blame for an exception: the device, this computer, or the suite itself."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+import harness
+import paradrop
+from harness.errors import HarnessError
+from harness.evidence.results import Verdict
+
+BLAME = (Verdict.FAILED, Verdict.SUITE, Verdict.BOOT, Verdict.INFRASTRUCTURE)
+"""If several exceptions are raised together, the last of these counts: the device is to blame only
+if all of them say so."""
+
+_OURS = tuple(f"{Path(str(package.__file__)).parent}/" for package in (harness, paradrop))
+_INSTALLED = ("/site-packages/", "/dist-packages/", f"{sysconfig.get_path('stdlib')}/")
+
+
+def judge(error: BaseException) -> tuple[Verdict, BaseException]:
+    """The verdict that an exception means, and which of a group of exceptions it follows from.
+
+    The harness's own errors say it themselves. A failed assertion speaks about the device, as do
+    `pytest.fail` and a `pytest.raises` that waited in vain. Any other exception is a mistake of the
+    suite if it comes out of the suite's own code, or out of a library that the suite has called;
+    if it comes out of the harness, or if the system or the time ran out, it is the
+    infrastructure's.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        found = [judge(each) for each in error.exceptions]
+        return max(found, key=lambda each: BLAME.index(each[0]))
+    return _verdict(error), error
+
+
+def message(error: BaseException) -> str:
+    """One line that says what an exception is about."""
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0]
+    speaks = isinstance(error, HarnessError | AssertionError | OSError | pytest.fail.Exception)
+    return line if speaks or text == type(error).__name__ else f"{type(error).__name__}: {line}"
+
+
+def _verdict(error: BaseException) -> Verdict:
+    if isinstance(error, HarnessError):
+        return Verdict(error.verdict)
+    if isinstance(error, OSError | MemoryError):
+        return Verdict.INFRASTRUCTURE
+    code = list(_code(error))
+    by_suite = _raised_by_suite(code)
+    if isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error):
+        return Verdict.INFRASTRUCTURE
+    if isinstance(error, pytest.FixtureLookupError) or _misuse_of_pytest(error, code):
+        return Verdict.SUITE
+    if isinstance(error, AssertionError | pytest.fail.Exception) or _said_by_testinfra(error, code):
+        return Verdict.FAILED if by_suite else Verdict.INFRASTRUCTURE
+    return Verdict.SUITE if by_suite else Verdict.INFRASTRUCTURE
+
+
+def _code(error: BaseException) -> Iterator[CodeType]:
+    """What was running when an exception was raised, outermost first."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame.f_code
+        trace = trace.tb_next
+
+
+def _raised_by_suite(code: list[CodeType]) -> bool:
+    """Whether the suite, not the harness, was the last to do something: itself, or by a library."""
+    for each in reversed(code):
+        file = each.co_filename
+        if file.startswith(_OURS):
+            return False
+        if not file.startswith("<") and not any(folder in file for folder in _INSTALLED):
+            return True
+    return False
+
+
+def _misuse_of_pytest(error: BaseException, code: list[CodeType]) -> bool:
+    """Whether pytest refuses what a suite does, such as to call a fixture or to be asynchronous."""
+    if not isinstance(error, pytest.fail.Exception):
+        return False
+    files = [Path(each.co_filename) for each in code]
+    callers = [file for file in files if file.name != "outcomes.py"]  # there is `fail` itself
+    if not callers or callers[-1].parent.name != "_pytest":
+        return False
+    return callers[-1].name not in ("raises.py", "recwarn.py")  # they check what the suite expects
+
+
+def _said_by_testinfra(error: BaseException, code: list[CodeType]) -> bool:
+    """Whether testinfra says that a file can't be read, or a command did not do what it should."""
+    return type(error) is RuntimeError and any("/testinfra/" in c.co_filename for c in code[-1:])
