@@ -16,7 +16,7 @@ from harness.errors import ResultError
 
 SCHEMA = 1
 
-NO_DEVICE = "\u2013"
+NO_DEVICE = "no device"
 """What stands for the device of a test that uses none."""
 
 
@@ -150,7 +150,8 @@ class RunResult:
     def sentence(self) -> str:
         """What a person says of it: "38 tests on 2 devices: 74 passed, 1 failed, 1 boot error"."""
         tests = _counted(len({test.id for test in self.tests}), "test")
-        where = f" on {_counted(len(self.devices), 'device')}" if self.devices else ""
+        used = self.devices or not self.tests
+        where = f" on {_counted(len(self.devices), 'device')}" if used else ""
         counts = Counter(test.verdict for test in self.tests)
         found = [f"{counts[verdict]} {verdict.words}" for verdict in Verdict if counts[verdict]]
         found = found or ["nothing ran"]

@@ -90,6 +90,8 @@ class Tally:
             return  # of a part of a test (`subtests`), which alone decides nothing
         worker = getattr(report, "node", None)
         key = (worker.gateway.id if worker is not None else "", name_of(report.nodeid))
+        if report.when == "setup" and key in self._open:  # it is tried again
+            self._end(key[1], self._open.pop(key))
         self._open.setdefault(key, []).append(report)
         if report.when not in ("setup", "call"):  # its end, or that of its worker
             self._end(key[1], self._open.pop(key))
@@ -112,12 +114,13 @@ class Tally:
         self._ended[name] += 1
         found = self._found(name, reports)
         verdict, message, details = outcome(reports)
-        if verdict is None:  # such as with --setup-plan
+        known = Verdict(found["verdict"])
+        if verdict is None and not known.is_bad:  # such as with --setup-plan
             self._ended[name] -= 1
             self._not_run.append(name)
             return
-        applies = found.get("verdict") != Verdict.NOT_APPLICABLE
-        if not Verdict(found["verdict"]).is_bad and (applies or verdict is not Verdict.SKIPPED):
+        agree = known is Verdict.NOT_APPLICABLE and verdict is Verdict.SKIPPED
+        if not known.is_bad and not agree:
             found |= {"verdict": verdict, "message": message}
             found["details"] = found.get("details") or details
         self.tests.append(_result(found))

@@ -26,6 +26,9 @@ MARKS = {
     Verdict.XFAILED: ("other", "\u2013"),
     Verdict.XPASSED: ("other", "\u2713"),
 }
+UNDECIDED = (Verdict.SKIPPED, Verdict.XFAILED, Verdict.XPASSED)
+"""Neither good nor bad: a test that says so itself."""
+
 RUN_MARKS = {
     RunVerdict.PASSED: ("passed", "\u2713", "Passed"),
     RunVerdict.FAILED: ("failed", "\u2717", "Failed"),
@@ -49,6 +52,7 @@ def page(result: RunResult) -> str:
             problems=problems,
             anchors={test: f"problem-{number}" for number, test in enumerate(problems, 1)},
             not_applicable=[t for t in result.tests if t.verdict is Verdict.NOT_APPLICABLE],
+            undecided=[t for t in result.tests if t.verdict in UNDECIDED],
             plots=plots(result),
             slowest=sorted(result.tests, key=_seconds, reverse=True)[:SLOWEST],
         )

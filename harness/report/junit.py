@@ -17,6 +17,7 @@ ELEMENTS = {
     Verdict.NOT_APPLICABLE: "skipped",
     Verdict.SKIPPED: "skipped",
     Verdict.XFAILED: "skipped",
+    Verdict.XPASSED: "skipped",
 }
 
 
@@ -30,12 +31,20 @@ def junit(result: RunResult) -> str:
     ordered = sorted(result.tests, key=_suite)
     for name, tests in groupby(ordered, key=_suite):
         _add_suite(root, name, list(tests), result)
-    red = any(test.verdict is Verdict.FAILED or test.verdict.is_error for test in result.tests)
-    if result.problem or (result.verdict is not RunVerdict.PASSED and not red):
+    red = any(test.verdict.is_bad for test in result.tests)
+    if result.problem or result.not_run or (result.verdict is not RunVerdict.PASSED and not red):
         suite = ET.SubElement(root, "testsuite", name="run", tests="1", errors="1")
         case = ET.SubElement(suite, "testcase", classname="run", name="the run is complete")
         message = printable(result.problem or result.sentence)
         ET.SubElement(case, "error", type="error", message=message).text = message
+    if result.not_run:
+        count = str(len(result.not_run))
+        suite = ET.SubElement(root, "testsuite", name="not run", tests=count, skipped=count)
+        for name in result.not_run:
+            case = ET.SubElement(suite, "testcase", classname="not run", name=printable(name))
+            ET.SubElement(
+                case, "skipped", type="not run", message="it did not run, or not to its end"
+            )
     suites = list(root)
     for count in ("tests", "failures", "errors", "skipped"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))

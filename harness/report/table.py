@@ -22,6 +22,9 @@ STYLES = {
     Verdict.XFAILED: "dim",
     Verdict.XPASSED: "yellow",
 }
+NAMED = 10
+"""How many of the tests that did not run are named."""
+
 RUN_STYLES = {
     RunVerdict.PASSED: "bold green",
     RunVerdict.FAILED: "bold red",
@@ -40,8 +43,11 @@ def table(result: RunResult) -> RenderableType:
         cells.add_row(Text(suite, style="bold"))
         for line in lines:
             cells.add_row(Text(f"  {printable(line.title)}"), *map(_cell, line.cells))
-    wrong = [test for test in result.tests if test.verdict is Verdict.FAILED]
-    wrong += [test for test in result.tests if test.verdict.is_error]
+    wrong = sorted(
+        (test for test in result.tests if test.verdict.is_bad),
+        key=lambda test: test.verdict.is_error,
+    )
+    rest = len(result.not_run) - NAMED
     return Group(
         cells,
         *(
@@ -49,6 +55,8 @@ def table(result: RunResult) -> RenderableType:
             + Text(printable(test.message))
             for test in wrong
         ),
+        *(Text(f"not run  {printable(name)}", "bold yellow") for name in result.not_run[:NAMED]),
+        *([Text(f"and {rest} more did not run", "bold yellow")] if rest > 0 else []),
         Text.assemble(
             (result.verdict.upper(), RUN_STYLES[result.verdict]),
             f"  {result.sentence}, in {duration(result.finished - result.started)}",
