@@ -31,10 +31,16 @@ def judge(error: BaseException) -> tuple[Verdict, BaseException]:
     if it comes out of the harness, or if the system or the time ran out, it is the
     infrastructure's.
     """
+    return _judge(error, [])
+
+
+def _judge(error: BaseException, around: list[CodeType]) -> tuple[Verdict, BaseException]:
+    """@param around: what raised the group that the exception is in."""
+    code = [*around, *_code(error)]
     if isinstance(error, BaseExceptionGroup):
-        found = [judge(each) for each in error.exceptions]
+        found = [_judge(each, code) for each in error.exceptions]
         return max(found, key=lambda each: BLAME.index(each[0]))
-    return _verdict(error), error
+    return _verdict(error, code), error
 
 
 def message(error: BaseException) -> str:
@@ -45,12 +51,11 @@ def message(error: BaseException) -> str:
     return line if speaks or text == type(error).__name__ else f"{type(error).__name__}: {line}"
 
 
-def _verdict(error: BaseException) -> Verdict:
+def _verdict(error: BaseException, code: list[CodeType]) -> Verdict:
     if isinstance(error, HarnessError):
         return Verdict(error.verdict)
     if isinstance(error, OSError | MemoryError):
         return Verdict.INFRASTRUCTURE
-    code = list(_code(error))
     by_suite = _raised_by_suite(code)
     if isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error):
         return Verdict.INFRASTRUCTURE

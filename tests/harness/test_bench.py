@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench import Bench
-from harness.errors import DeviceError, InfrastructureError
+from harness.errors import DeviceError, InfrastructureError, UsageError
 
 
 def descendants() -> set[int]:
@@ -123,7 +123,7 @@ def test_evidence_that_a_device_cannot_give_costs_no_other(
 
 
 def test_an_unknown_device(benches: list[Bench]) -> None:
-    with pytest.raises(InfrastructureError, match="no device of kind 'nonsense'"):
+    with pytest.raises(UsageError, match="no device of kind 'nonsense'"):
         benches[0].device("nonsense")
 
 

@@ -19,7 +19,7 @@ from harness.device.base import Completed
 from harness.device.file import FileDevice
 from harness.device.machine import Machine
 from harness.device.software.installed import Installed
-from harness.errors import BootError, CommandError, InfrastructureError
+from harness.errors import BootError, CommandError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.image.digest import sha256
 
@@ -92,14 +92,12 @@ def test_a_read_only_root_is_said(parts: Path, tmp_path: Path) -> None:
 def test_a_damaged_disk_is_said_at_once(parts: Path, tmp_path: Path) -> None:
     (tmp_path / "disk.qcow2").write_bytes(bytes(4096))
     argument = describe(tmp_path, "# ", disk="disk.qcow2")
-    with pytest.raises(InfrastructureError, match=r"/disk.qcow2 is damaged: .*\(copy it again"):
+    with pytest.raises(UsageError, match=r"/disk.qcow2 is damaged: .*\(copy it again"):
         FileDevice.check_host(argument)
 
 
 def test_which_image_has_to_be_said() -> None:
-    with pytest.raises(
-        InfrastructureError, match=r"of which image\? \(--device file:router.yaml\)"
-    ):
+    with pytest.raises(UsageError, match=r"of which image\? \(--device file:router.yaml\)"):
         FileDevice.check_host("")
 
 

@@ -11,7 +11,7 @@ import pytest
 from harness.device.file import description, disk, qemu
 from harness.device.file.description import Firmware
 from harness.device.file.shell import asked
-from harness.errors import InfrastructureError
+from harness.errors import UsageError
 
 GOOD = """\
 image: file
@@ -74,7 +74,7 @@ def test_no_password_is_shown(load: Load) -> None:
 def test_a_password_of_the_environment(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     text = GOOD.replace("password_file: secret", "password_variable: HIL_TEST_PASSWORD")
     monkeypatch.delenv("HIL_TEST_PASSWORD", raising=False)
-    with pytest.raises(InfrastructureError, match="the variable HIL_TEST_PASSWORD is not set"):
+    with pytest.raises(UsageError, match="the variable HIL_TEST_PASSWORD is not set"):
         load(text)
     monkeypatch.setenv("HIL_TEST_PASSWORD", "open sesame")
     assert load(text).console.password == "open sesame"
@@ -82,9 +82,9 @@ def test_a_password_of_the_environment(load: Load, monkeypatch: pytest.MonkeyPat
 
 def test_a_password_that_others_may_read(load: Load, tmp_path: Path) -> None:
     (tmp_path / "secret").chmod(0o644)
-    with pytest.raises(InfrastructureError, match=r"others may read .*/secret \(chmod 600"):
+    with pytest.raises(UsageError, match=r"others may read .*/secret \(chmod 600"):
         load(GOOD)
-    with pytest.raises(InfrastructureError, match="others may read the password in it"):
+    with pytest.raises(UsageError, match="others may read the password in it"):
         load(GOOD.replace("password_file: secret", "password: sesame"))
 
 
@@ -118,7 +118,7 @@ def test_a_password_that_others_may_read(load: Load, tmp_path: Path) -> None:
 )
 def test_a_mistake_is_one_line(load: Load, tmp_path: Path, old: str, new: str, why: str) -> None:
     assert old in GOOD
-    with pytest.raises(InfrastructureError, match=why) as raised:
+    with pytest.raises(UsageError, match=why) as raised:
         load(GOOD.replace(old, new))
     said = str(raised.value)
     assert str(tmp_path / "router.yaml") in said
@@ -126,16 +126,16 @@ def test_a_mistake_is_one_line(load: Load, tmp_path: Path, old: str, new: str, w
 
 
 def test_no_description_at_all(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match=r"none.yaml: can't be read: No such file"):
+    with pytest.raises(UsageError, match=r"none.yaml: can't be read: No such file"):
         description.load(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- file\n")
-    with pytest.raises(InfrastructureError, match="no keys in it"):
+    with pytest.raises(UsageError, match="no keys in it"):
         description.load(tmp_path / "list.yaml")
 
 
 def test_nothing_boots_a_disk_on_32_bits(load: Load) -> None:
     text = GOOD.replace("x86_64", "armhf")
-    with pytest.raises(InfrastructureError, match=r"nothing boots a disk on armhf \(name a kernel"):
+    with pytest.raises(UsageError, match=r"nothing boots a disk on armhf \(name a kernel"):
         qemu.efi(load(text))
     assert qemu.efi(load(text.replace("disk:", "kernel: kernel\nroot:"))) is None
 
@@ -160,10 +160,10 @@ def test_a_damaged_disk_is_said_to_be(tmp_path: Path) -> None:
     path = qcow2(tmp_path / "disk.qcow2")
     whole = path.read_bytes()
     path.write_bytes(b"nothing" + whole[7:])
-    with pytest.raises(InfrastructureError, match=r"disk.qcow2 is damaged: .*\(copy it again"):
+    with pytest.raises(UsageError, match=r"disk.qcow2 is damaged: .*\(copy it again"):
         disk.inspect(path, boots=True)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InfrastructureError, match=r"disk.qcow2 is damaged") as raised:
+    with pytest.raises(UsageError, match=r"disk.qcow2 is damaged") as raised:
         disk.inspect(path, boots=True)
     assert "\n" not in str(raised.value)
 
@@ -171,18 +171,18 @@ def test_a_damaged_disk_is_said_to_be(tmp_path: Path) -> None:
 def test_a_packed_disk_is_to_be_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "openwrt.img.gz"
     path.write_bytes(b"\x1f\x8b\x08" + bytes(600))
-    with pytest.raises(InfrastructureError, match=r"is packed with gzip \(gunzip it first\)"):
+    with pytest.raises(UsageError, match=r"is packed with gzip \(gunzip it first\)"):
         disk.inspect(path, boots=True)
 
 
 def test_what_no_pc_boots_from(tmp_path: Path) -> None:
     path = tmp_path / "root.ext4"
     path.write_bytes(bytes(4096))
-    with pytest.raises(InfrastructureError, match=r"is no disk that a PC boots from \(name the"):
+    with pytest.raises(UsageError, match=r"is no disk that a PC boots from \(name the"):
         disk.inspect(path, boots=True)
     assert disk.inspect(path, boots=False) == "raw"
     path.write_bytes(b"")
-    with pytest.raises(InfrastructureError, match="is damaged: it is empty"):
+    with pytest.raises(UsageError, match="is damaged: it is empty"):
         disk.inspect(path, boots=False)
 
 

@@ -17,7 +17,7 @@ from labgrid.util.proxy import ProxyManager
 from harness.device import kind_class
 from harness.device.labgrid import place, plan
 from harness.device.labgrid.shell import Ssh
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 
 LABGRID = kind_class("labgrid")
 ALL = LABGRID.capabilities | {"freeze"}
@@ -90,7 +90,7 @@ def test_what_a_board_says_that_it_has(file: Path) -> None:
 )
 def test_what_is_wrong_with_a_file_is_said(file: Path, text: str, said: str) -> None:
     file.write_text(text)
-    with pytest.raises(InfrastructureError) as raised:
+    with pytest.raises(UsageError) as raised:
         LABGRID.check_host(str(file))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -16,7 +16,7 @@ from harness.bench import Bench
 from harness.device.daemon_log import DaemonLog
 from harness.device.process import ProcessDevice
 from harness.device.testinfra import host
-from harness.errors import CommandError, DeviceError, InfrastructureError
+from harness.errors import CommandError, DeviceError, InfrastructureError, SuiteError
 
 LIMIT = 30.0
 
@@ -161,7 +161,7 @@ def test_an_unplugged_cable_stays_unplugged_for_new_ways(
 
 
 def test_a_link_that_it_has_not(device: ProcessDevice) -> None:
-    with pytest.raises(InfrastructureError, match=r"process-.*: has no cable 'lan'"):
+    with pytest.raises(SuiteError, match=r"process-.*: has no cable 'lan'"):
         device.link("lan")
 
 

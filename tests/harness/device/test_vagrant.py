@@ -18,7 +18,7 @@ import pytest
 import harness
 from harness.device.vagrant import VagrantDevice, session
 from harness.device.vagrant.session import Session
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.image.box import Box, box
 
@@ -94,7 +94,7 @@ def test_what_libvirt_started_ends_with_the_run(tmp_path: Path, kept: str) -> No
 
 
 def test_an_unknown_architecture_is_said() -> None:
-    with pytest.raises(InfrastructureError, match=r"no architecture 'z80' .*x86_64, aarch64"):
+    with pytest.raises(UsageError, match=r"no architecture 'z80' .*x86_64, aarch64"):
         VagrantDevice.check_host("z80")
 
 

@@ -18,7 +18,7 @@ from laboratory import LIMIT, Lab, Run
 from harness.child import Child
 from harness.device import loop
 from harness.device.labgrid import place, plan
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 from harness.lab.control import Control
 from harness.lab.exporter import OFFERS, REST, export
 from harness.lab.router import Access, Router
@@ -437,7 +437,7 @@ class TestErrors:
             export("qemu-x86_64", ["any"], coordinator, "two", print)
 
     def test_what_is_no_emulated_router_is_not_exported(self, coordinator: str) -> None:
-        with pytest.raises(InfrastructureError, match="'process' can't be exported"):
+        with pytest.raises(UsageError, match="'process' can't be exported"):
             export("process", ["any"], coordinator, "three", print)
 
 

@@ -8,7 +8,7 @@ import pytest
 import trustme
 from peer import Peer, Refused
 
-from harness.errors import InfrastructureError
+from harness.errors import UsageError
 from harness.node import Node, Operator
 
 Join = Callable[..., Peer]
@@ -93,12 +93,12 @@ def test_revoking_ends_the_live_session_and_refuses_the_next(
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "ü", "x" * 65, "a/b"])
 def test_what_is_no_pdid_can_not_be_enrolled(node: Node, name: str) -> None:
-    with pytest.raises(InfrastructureError, match="can't be enrolled"):
+    with pytest.raises(UsageError, match="can't be enrolled"):
         node.enroll(name)
 
 
 def test_the_operator_is_not_up_for_enrolment(node: Node) -> None:
-    with pytest.raises(InfrastructureError, match="it is the operator"):
+    with pytest.raises(UsageError, match="it is the operator"):
         node.enroll("operator")
 
 

@@ -118,6 +118,7 @@ def test_of_two(device_kind, word): pass
 '''
 
 FAILED, BOOT, INFRASTRUCTURE = "failed", "error: boot", "error: infrastructure"
+SUITE_ERROR = "error: suite"
 
 EXPECTED = {
     "test_passes": ("passed", ""),
@@ -130,16 +131,16 @@ EXPECTED = {
     "test_with_a_router_that_died": (INFRASTRUCTURE, "crossbar ended with status -9"),
     "test_with_a_router_that_was_stopped": (FAILED, "while there was none"),
     "test_raises": (FAILED, "did the wrong thing"),
-    "test_raises_something": (FAILED, "nothing"),
+    "test_raises_something": (SUITE_ERROR, "KeyError: 'nothing'"),
     "test_meets_the_system": (INFRASTRUCTURE, "No such file"),
     "test_meets_the_harness": (INFRASTRUCTURE, "QEMU is gone"),
     "test_takes_too_long": (INFRASTRUCTURE, "pytest-timeout"),
-    "test_of_a_broken_fixture": (INFRASTRUCTURE, "the fixture is wrong"),
+    "test_of_a_broken_fixture": (FAILED, "the fixture is wrong"),
     "test_of_no_boot": (BOOT, "it did not come up"),
     "test_of_no_join": (FAILED, "did not join"),
-    "test_breaks_later": (INFRASTRUCTURE, "broken later"),
+    "test_breaks_later": (SUITE_ERROR, "ValueError: broken later"),
     "test_needs_more": ("not applicable", "process has no rootfs"),
-    "test_skips": ("not applicable", "no reason"),
+    "test_skips": ("skipped", "no reason"),
     "test_of_two[a]": ("passed", ""),
     "test_of_two[b]": ("passed", ""),
 }
