@@ -53,7 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "hil-fixtures")
     config.pluginmanager.register(Progress(), "hil-progress")
     _check_kinds(config)
-    if config.getoption("--report") and not hasattr(config, "workerinput"):
+    runs = not hasattr(config, "workerinput") and not config.getoption("collectonly")
+    if config.getoption("--report") and runs:
         from harness.plugin.collector import Collector
 
         config.pluginmanager.register(Collector(config), "hil-collector")
