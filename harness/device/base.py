@@ -15,6 +15,7 @@ from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
+from harness.fault.reboot import Reboot
 from paradrop.base import identity
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Device(ABC):
     power: Power
     clock: Clock
     freeze: Freeze
+    reboot: Reboot
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         self.folder = folder
@@ -185,7 +187,15 @@ class Device(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """@raise InfrastructureError: the machine died without being asked to."""
+        """Look whether it still lives; one that reboots does.
+
+        @raise DeviceError: its kernel panicked and hangs, or it powered itself off.
+        @raise InfrastructureError: the machine died without being asked to.
+        """
+
+    def check_kernel(self) -> None:  # noqa: B027
+        """@raise DeviceError: its kernel has panicked, although no test wanted that; it may have
+        rebooted since."""
 
     @abstractmethod
     def evidence(self) -> dict[str, str | Path]:

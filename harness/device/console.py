@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import BootError, InfrastructureError
@@ -50,10 +51,17 @@ class Console:
         with self._news:
             return len(self._text)
 
-    def wait_for(self, pattern: str, timeout: float = 60, since: int = 0) -> re.Match[str]:
+    def wait_for(
+        self,
+        pattern: str,
+        timeout: float = 60,
+        since: int = 0,
+        check: Callable[[], None] = lambda: None,
+    ) -> re.Match[str]:
         """Wait until what was printed since the machine started matches a regular expression.
 
         @param since: characters that are not looked at; see `printed`.
+        @param check: called now and then meanwhile; what it raises ends the wait.
         @raise BootError: nothing matched in `timeout` seconds, or the machine ended.
         """
         wanted = re.compile(pattern)
@@ -68,7 +76,8 @@ class Console:
                         device=self._device,
                         evidence=self.tail() or "the console printed nothing",
                     )
-                self._news.wait(left)
+                check()
+                self._news.wait(min(left, 0.5))
         return found
 
     @property
