@@ -66,19 +66,23 @@ class Console:
         """
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout
-        with self._news:
-            while (found := wanted.search(self._text, since)) is None:
-                left = deadline - time.monotonic()
-                if self._closed or left <= 0:
-                    why = "the machine ended" if self._closed else f"{timeout:g} s passed"
-                    raise BootError(
-                        f"{why} before the console showed {pattern!r}",
-                        device=self._device,
-                        evidence=self.tail() or "the console printed nothing",
-                    )
-                check()
-                self._news.wait(min(left, 0.5))
-        return found
+        while True:
+            with self._news:
+                seen, closed = len(self._text), self._closed
+                if (found := wanted.search(self._text, since)) is not None:
+                    return found
+            left = deadline - time.monotonic()
+            if closed or left <= 0:
+                why = "the machine ended" if closed else f"{timeout:g} s passed"
+                raise BootError(
+                    f"{why} before the console showed {pattern!r}",
+                    device=self._device,
+                    evidence=self.tail() or "the console printed nothing",
+                )
+            check()
+            with self._news:
+                if (len(self._text), self._closed) == (seen, closed):
+                    self._news.wait(min(left, 0.5))
 
     @property
     def text(self) -> str:

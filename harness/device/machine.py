@@ -111,8 +111,9 @@ def wiring(
     """The part of the command line that is the same for any router: its network cards, a source of
     random numbers, a device that tells of a kernel's panic, the console and the port of the agent.
 
-    The cards don't have the guest announce itself after a migration: in QEMU 7.2 that feature ends
-    QEMU with SIGSEGV when a restored guest resets its card, which every reboot does.
+    The cards lack the feature that a guest announces itself. A card that has it, and nothing to
+    announce (see `Machine.load`), loses its timer when QEMU 7.2 loads a state. QEMU then ends with
+    SIGSEGV when the guest resets the card, which every reboot does.
 
     @param folder, addresses, wan, packets: see `command`.
     @param card: more properties of both cards, with a comma before each.

@@ -101,7 +101,7 @@ class Loan:
     def _console(self) -> Console | None:
         try:
             return self._device.console
-        except (InfrastructureError, AssertionError):  # off, or not yet on
+        except (HarnessError, AssertionError):  # off, or not yet on
             return None
 
     def _switch(self, get: Callable[[], bool], turn: Callable[[bool], None]) -> str:
@@ -128,7 +128,8 @@ class Loan:
             # a supply does not know whether what it feeds comes up
             with contextlib.suppress(BootError):
                 self._device.power.on()
-            self._relay.target = self._device.on.ssh_port()
+            with contextlib.suppress(DeviceError):
+                self._relay.target = self._device.on.ssh_port()
         else:
             self._relay.target = 0
             self._device.power.cut()
