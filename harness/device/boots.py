@@ -1,4 +1,4 @@
-"""The boots of a machine since it got its power, and how each of them ended."""
+"""The boots of a machine since it got its power, and the panics that nobody wanted."""
 
 from __future__ import annotations
 
@@ -14,22 +14,39 @@ short a time."""
 
 
 class Boots:
-    """Made when the machine gets its power: what its console printed before does not count.
+    """What the console printed before the machine got its power does not count.
 
     @param device: name for errors.
     @param log: what its console prints is added to it.
-    @ivar count: how often it has rebooted.
+    @ivar count: how often it has rebooted since it got its power.
     @ivar panicked: whether QEMU has told of a panic, which needs a driver in the machine.
     """
 
     def __init__(self, device: str, log: Path) -> None:
         self._device = device
         self._log = log
+        self._earlier: DeviceError | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """The machine gets its power, or that of a saved state."""
         self.count = 0
         self.panicked = False
         self._reset_at = -math.inf
         self._began = self._wanted = self._size()
         self._wanted_count = 0
+
+    def end(self) -> None:
+        """The machine loses its power. A panic that nobody wanted is not forgotten, unless it
+        hangs: to cut the power is what a test does about that."""
+        try:
+            self.check_answering()
+        except DeviceError:
+            return
+        try:
+            self.check_kernel()
+        except DeviceError as panic:
+            self._earlier = panic
 
     def reset(self, now: float) -> bool:
         """It is reset. @return: whether that is a reboot, not the same one as a moment ago."""
@@ -54,6 +71,8 @@ class Boots:
         @param gone: it has ended, or does not answer.
         @raise DeviceError: it has, with what the console showed; it may have rebooted since.
         """
+        if self._earlier is not None:
+            raise self._earlier
         text = self._shown(self._wanted)
         found = kernel.panic(text)
         rebooted = self.count > self._wanted_count or kernel.rebooted(text)

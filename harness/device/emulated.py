@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.device import kernel, wan
 from harness.device.base import Device
+from harness.device.boots import Boots
 from harness.device.console import Console
 from harness.device.machine import Machine
 from harness.errors import BootError, DeviceError, HarnessError, InfrastructureError
@@ -32,6 +33,7 @@ class EmulatedDevice(Device):
         super().__init__(folder, timeline, argument)
         self._machine: Machine | None = None
         self._plugged = True
+        self._past = Boots(self.name, folder / "console.log")
         self._boots = itertools.count(1)
         card = secrets.token_bytes(2)
         self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
@@ -61,8 +63,7 @@ class EmulatedDevice(Device):
             self._machine.check()
 
     def check_kernel(self) -> None:
-        if self._machine is not None:
-            self._machine.boots.check_kernel()
+        self._past.check_kernel()
 
     @abstractmethod
     def _power_on(self) -> None:
@@ -102,6 +103,7 @@ class EmulatedDevice(Device):
     @contextmanager
     def _rebooted(self) -> Iterator[None]:
         running = self.on
+        self.check_kernel()
         count = running.boots.count
         yield
         running.wait_reboot(count, REBOOT_SECONDS)
@@ -110,6 +112,7 @@ class EmulatedDevice(Device):
 
     def _power_off(self) -> None:
         if self._machine is not None:
+            self._past.end()
             self._machine.close()
             self._machine = None
 

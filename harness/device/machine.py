@@ -152,6 +152,7 @@ class Machine:
     """A QEMU, from its start to its end.
 
     @param device: name for errors.
+    @param boots: of the same machine, if it had power before.
     @ivar console: its serial console.
     @ivar agent: commands and files, out of band.
     @ivar monitor: QEMU's own control.
@@ -160,14 +161,17 @@ class Machine:
     @raise InfrastructureError: there can be no sockets in `folder`.
     """
 
-    def __init__(self, device: str, folder: Path, timeline: Timeline) -> None:
+    def __init__(
+        self, device: str, folder: Path, timeline: Timeline, boots: Boots | None = None
+    ) -> None:
         self._device = device
         self._folder = folder
         self._timeline = timeline
         self._child: Child | None = None
         self._shared_ignored = False
         self._log = folder / "console.log"
-        self.boots = Boots(device, self._log)
+        self.boots = boots or Boots(device, self._log)
+        self.boots.begin()
         self.printed_before = 0
         self._shut_down = threading.Event()
         self.console: Console | None = None

@@ -220,7 +220,7 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
             *(self.image, self.accelerator, self.folder, self.disk, self._addresses),
             *(self.port.netdev, memory, packets, restored),
         )
-        self._machine = starting = Machine(self.name, self.folder, self.timeline)
+        self._machine = starting = Machine(self.name, self.folder, self.timeline, self._past)
         self._watched(lambda: starting.start(words))
         return starting
 

@@ -166,7 +166,7 @@ class FileDevice(EmulatedDevice):
             self._disk if self.firmware.disk is not None else None,
             *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
         )
-        self._machine = running = Machine(self.name, self.folder, self.timeline)
+        self._machine = running = Machine(self.name, self.folder, self.timeline, self._past)
         self._agent, self._shell = False, None
 
         def boot() -> None:

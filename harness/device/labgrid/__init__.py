@@ -251,11 +251,12 @@ class LabgridDevice(Device):
         self._off = not on
 
     def _cut(self) -> None:
+        self._boots.end()
         self._switch(False)
         self._open.drop()
 
     def _power_on(self) -> None:
-        self._boots = Boots(self.name, self.folder / "console.log")
+        self._boots.begin()
         self._switch(True)
         self._connect()
         self._start_daemon()
@@ -266,6 +267,7 @@ class LabgridDevice(Device):
 
     @contextlib.contextmanager
     def _rebooted(self) -> Iterator[None]:
+        self.check_kernel()
         before = self._open.run(BOOT_ID, 30).text
         yield
         deadline = time.monotonic() + BOOT_SECONDS

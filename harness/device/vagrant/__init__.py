@@ -185,7 +185,7 @@ class VagrantDevice(OwnImageDevice):
             if self._state().startswith(("running", "paused")):
                 return
             self._detach()  # it has powered itself off
-        self._life = Boots(self.name, self._on.home / "console.log")
+        self._watch.begin()
         self._virsh("start")
         self._attach()
         if not self._plugged:
@@ -208,6 +208,7 @@ class VagrantDevice(OwnImageDevice):
 
     @contextmanager
     def _rebooted(self) -> Iterator[None]:
+        self.check_kernel()
         since = self.console.printed
         yield
         self._wait_booted(since)
@@ -225,6 +226,7 @@ class VagrantDevice(OwnImageDevice):
 
     def _detach(self) -> None:
         if self._agent is not None and self._console is not None:
+            self._watch.end()
             self._agent.close()
             self._console.close()
             self._agent = self._console = None
@@ -279,8 +281,8 @@ class VagrantDevice(OwnImageDevice):
         )
 
     def check_kernel(self) -> None:
-        if self._agent is not None:
-            self._watch.check_kernel()
+        if self._life is not None:
+            self._life.check_kernel()
 
     def _autopsy(self, rebooted: bool) -> None:
         """It does not answer: if the device is why, say so."""

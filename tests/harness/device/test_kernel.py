@@ -133,6 +133,20 @@ class TestBoots:
         with pytest.raises(DeviceError, match="Fatal exception"):
             boots.check_kernel()
 
+    def test_the_end_of_the_power_does_not_hide_it(self, boots: Boots, log: Path) -> None:
+        self.prints(log, STAMPED + BOOTS)
+        boots.end()
+        boots.begin()
+        boots.check_answering()
+        with pytest.raises(DeviceError, match="panicked"):
+            boots.check_kernel()
+
+    def test_one_that_hangs_is_known_to_who_cuts_the_power(self, boots: Boots, log: Path) -> None:
+        self.prints(log, HANGS)
+        boots.end()
+        boots.begin()
+        boots.check_kernel()
+
     def test_several_resets_are_one_reboot(self, boots: Boots) -> None:
         assert [boots.reset(now) for now in (100, 100.02, 100.4, 104)] == [True, False, False, True]
         assert boots.count == 2

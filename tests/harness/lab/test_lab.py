@@ -177,6 +177,7 @@ def test_a_router_that_dies_is_no_fault_of_the_router(two: Child, run: Callable[
     test = done.test("test_waits")
     assert test["verdict"] == "error: infrastructure", done.output
     assert "QEMU ended by itself, status -9" in test["message"]
+    assert "second: QEMU ended by itself, status -9" in two.log.read_text()
 
 
 def test_a_reservation_that_somebody_made_is_used(
