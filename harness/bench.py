@@ -207,6 +207,16 @@ class Bench:
             yield from device.family()
 
     def check(self) -> None:
+        """@raise HarnessError: see `check_alive` and `check_kernels`."""
+        self.check_alive()
+        self.check_kernels()
+
+    def check_kernels(self) -> None:
+        """@raise DeviceError: the kernel of a device has panicked; it may have rebooted since."""
+        for device in self._everyone():
+            device.check_kernel()
+
+    def check_alive(self) -> None:
         """@raise HarnessError: a device or crossbar died without being asked to."""
         for device in self._everyone():
             device.check()

@@ -159,6 +159,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.add_marker(skip, append=False)
 
 
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """A test that passes fails all the same if the kernel of a device has panicked meanwhile."""
+    yield
+    bench = item.config.stash.get(fixtures.BENCH, None)
+    if bench is not None and "device_kind" in getattr(item, "fixturenames", ()):
+        bench.check_kernels()
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
