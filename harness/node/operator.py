@@ -16,6 +16,8 @@ from autobahn.wamp.exception import ApplicationError, Error, TransportLost
 from autobahn.wamp.types import PublishOptions
 
 from harness.errors import DeviceError, InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.fault.injector import injected
 from harness.node.client import Client, Event
 from harness.node.uris import of_device
 
@@ -39,12 +41,18 @@ class Operator:
     @param secret: of the authid `operator`.
     @param watcher: called in the reactor's thread with topic and argument of every meta event; of
         everybody who is present when the client joins, as if they had just joined.
+    @param timeline: receives the faults that the operator causes.
     """
 
     def __init__(
-        self, url: str, secret: str, watcher: Callable[[str, Any], None] | None = None
+        self,
+        url: str,
+        secret: str,
+        watcher: Callable[[str, Any], None] | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self._client = Client(url, "operator", secret, watcher)
+        self._timeline = timeline
         self._authids: dict[int, str] = {}
         self._uris: dict[int, str] = {}
         crochet.setup()
@@ -186,7 +194,8 @@ class Operator:
                 if "Already requested to close" not in str(error.args):
                     raise
 
-        self._ask(f"ending the sessions of {pdid}", end)
+        with injected(self._timeline, "sessions ended", pdid=pdid):
+            self._ask(f"ending the sessions of {pdid}", end)
 
     def wait_joined(self, pdid: str, timeout: float = 60, not_in: Collection[int] = ()) -> int:
         """@return: id of a live session of the device that is not in `not_in`.

@@ -131,10 +131,10 @@ def test_a_power_cut_gives_the_daemon_no_chance_and_on_starts_another(
     assert daemon(device) != before
     assert alive(daemon(device))
     events = [
-        (entry["source"], entry["event"])
+        (entry["fault"], entry["event"])
         for entry in device.timeline.events(match=lambda entry: entry["source"] == "fault")
     ]
-    assert events[-2:] == [("fault", "power cut"), ("fault", "power on")]
+    assert events[-2:] == [("power cut", "begins"), ("power cut", "ends")]
 
 
 def test_power_that_is_cut_ends_the_session_and_cycled_brings_it_back(
