@@ -28,6 +28,10 @@ JOIN_SECONDS = 60
 STALE_SECONDS = 30
 """How long the node may keep a session whose device is gone: its ping interval and time-out."""
 
+STEADY_SECONDS = 3
+"""How long a device is watched for a second session: the first retry of a connection comes within
+1 s (`settings.WAMP_INITIAL_DELAY`), and an emulated router takes up to 2 s to connect and join."""
+
 PROCEDURES = ("config", "logs", "status")
 """What a joined device has registered, below `org.paradrop`."""
 
@@ -165,24 +169,27 @@ class Bench:
         self.operator.status(pdid, JOIN_SECONDS)
         return identity
 
-    def assert_healthy(self, pdid: str) -> None:
+    def assert_healthy(self, pdid: str, session: int | None = None) -> None:
         """The device answers, all it offers is registered, and it has exactly one session.
 
+        That is watched for `STEADY_SECONDS`, as a second connection may come a moment later. Before
+        that, sessions whose device is gone may stay for `STALE_SECONDS`.
+
+        @param session: the one that the device has to have; default: any.
         @raise DeviceError: otherwise.
         """
-        status = self.operator.status(pdid)
-        deadline = time.monotonic() + STALE_SECONDS
-        while (sessions := self.operator.sessions(pdid)) != [status["session"]]:
-            if time.monotonic() > deadline:
-                raise DeviceError(
-                    f"{pdid} answers from session {status['session']}, the router has {sessions}"
-                )
-            time.sleep(0.2)
-            status = self.operator.status(pdid)
+        answers = self.operator.status(pdid)["session"]
+        if session not in (None, answers):
+            raise DeviceError(f"lost session {session} again: it is in {answers}", device=pdid)
+        self.operator.wait_single(pdid, answers, STALE_SECONDS)
+        self.operator.watch_single(pdid, answers, STEADY_SECONDS)
         wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
         registered = sorted(self.operator.registrations(pdid))
         if registered != wanted:
             raise DeviceError(f"{pdid} has registered {registered}, not {wanted}")
+        again = self.operator.status(pdid)["session"]
+        if again != answers:
+            raise DeviceError(f"lost session {answers} again: it is in {again}", device=pdid)
 
     @contextmanager
     def rejoins(self, pdid: str, after: str, within: float = JOIN_SECONDS) -> Iterator[None]:
@@ -200,7 +207,7 @@ class Bench:
         seconds = time.monotonic() - mended
         self.measurements.append(Measurement("rejoin", round(seconds, 3), after))
         self.timeline.record("bench", "rejoined", pdid=pdid, session=session, after=after)
-        self.assert_healthy(pdid)
+        self.assert_healthy(pdid, session)
 
     def _everyone(self) -> Iterator[Device]:
         for device in self._devices:

@@ -224,6 +224,38 @@ class Operator:
             f"is still in session {session}",
         )
 
+    def wait_single(self, pdid: str, session: int, timeout: float = 60) -> None:
+        """Wait until a session is the only one of the device.
+
+        @raise DeviceError: it is not.
+        @raise InfrastructureError: the router was away at the end.
+        """
+        self._wait_sessions(
+            pdid,
+            timeout,
+            lambda live: True if live == [session] else None,
+            f"has not {session} as its only session",
+        )
+
+    def watch_single(self, pdid: str, session: int, seconds: float) -> None:
+        """Watch for some time that a session stays the only one of the device.
+
+        @raise DeviceError: it has ended, or another one has joined, if only for a moment.
+        @raise InfrastructureError: the router was away.
+        """
+        began = time.monotonic()
+        while True:
+            seen = self._client.changes
+            live = self.sessions(pdid)
+            others = {*live, *self._client.joins(pdid, began)} - {session}
+            if session not in live:
+                raise DeviceError(f"lost session {session} again", device=pdid)
+            if others:
+                also = ", ".join(map(str, sorted(others)))
+                raise DeviceError(f"joined again, beside session {session}: {also}", device=pdid)
+            if not self._client.wait_change(seen, began + seconds):
+                return
+
     def wait_ready(self, timeout: float, since: float = 0.0) -> None:
         """Wait until this client itself has joined later than `since` (of `time.monotonic`).
 
