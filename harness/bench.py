@@ -13,14 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from harness import device as devices
 from harness.device import Device, memory
+from harness.device.daemon_log import DaemonLog
 from harness.device.pool import Pool
 from harness.device.wan import Wan
 from harness.errors import DeviceError
 from harness.evidence.results import Measurement
 from harness.evidence.timeline import Timeline
-from harness.node import Node, Operator, log
+from harness.node import Batch, Node, Operator, log
 
 JOIN_SECONDS = 60
 """How long a device that can reach its router may take to join: the longest delay of its retry."""
@@ -159,6 +162,7 @@ class Bench:
     def provision(self, device: Device) -> Identity:
         """Enrol a new identity and give it to the device; returns when it has joined.
 
+        The harness writes its files: where these are looked at, see `provision_itself`.
         The router's word for that comes before the device knows. `status` is what it offers last:
         a device that answers it is ready.
         """
@@ -168,6 +172,31 @@ class Bench:
         self.operator.wait_joined(pdid, JOIN_SECONDS)
         self.operator.status(pdid, JOIN_SECONDS)
         return identity
+
+    def give_batch(self, device: Device, batch: Batch, key: str = "") -> None:
+        """Give a device what a factory gives it; its daemon provisions itself by that.
+
+        @param key: another key than that of the batch.
+        """
+        content = {"server": self.router_url(device), "batch": batch.id, "key": key or batch.key}
+        path = device.config_home / "provision.yaml"
+        device.write(path, yaml.safe_dump(content).encode(), 0o600, device.daemon_user)
+        device.reload()
+
+    def provision_itself(self, device: Device) -> str:
+        """Have a device without an identity provision itself from a new batch.
+
+        Its daemon writes its files, whereas with `provision` the harness does.
+
+        @return: its pdid; it has joined.
+        @raise DeviceError: it does not provision itself, or does not join.
+        """
+        log = DaemonLog(device)
+        self.give_batch(device, self.node.add_batch(self.router_url(device)))
+        pdid: str = log.wait_for("daemon.provisioned")["extra"]["pdid"]
+        self.operator.wait_joined(pdid, JOIN_SECONDS)
+        self.operator.status(pdid, JOIN_SECONDS)
+        return pdid
 
     def assert_healthy(self, pdid: str, session: int | None = None) -> None:
         """The device answers, all it offers is registered, and it has exactly one session.
@@ -180,7 +209,7 @@ class Bench:
         """
         answers = self.operator.status(pdid)["session"]
         if session not in (None, answers):
-            raise DeviceError(f"lost session {session} again: it is in {answers}", device=pdid)
+            raise DeviceError(f"joined as {session}, and answers from {answers}", device=pdid)
         self.operator.wait_single(pdid, answers, STALE_SECONDS)
         self.operator.watch_single(pdid, answers, STEADY_SECONDS)
         wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
@@ -189,7 +218,7 @@ class Bench:
             raise DeviceError(f"{pdid} has registered {registered}, not {wanted}")
         again = self.operator.status(pdid)["session"]
         if again != answers:
-            raise DeviceError(f"lost session {answers} again: it is in {again}", device=pdid)
+            raise DeviceError(f"answered from {answers}, and now from {again}", device=pdid)
 
     @contextmanager
     def rejoins(self, pdid: str, after: str, within: float = JOIN_SECONDS) -> Iterator[None]:

@@ -27,6 +27,7 @@ class Child:
 
     @param package: the Debian package that has the program, for the error when it is missing.
     @param log: file that receives its standard output and standard error.
+    @param umask: that of the program; default: ours.
     @param printed: called with each line of that, in a thread of its own.
     """
 
@@ -38,6 +39,7 @@ class Child:
         package: str = "",
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        umask: int = -1,
         printed: Callable[[str], None] | None = None,
     ) -> None:
         self.argv = [str(word) for word in argv]
@@ -55,6 +57,7 @@ class Child:
                     stderr=subprocess.STDOUT,
                     cwd=cwd,
                     env=env,
+                    umask=umask,
                     start_new_session=True,
                 )
         except OSError as error:

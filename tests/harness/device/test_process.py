@@ -160,6 +160,18 @@ def test_an_unplugged_cable_stays_unplugged_for_new_ways(
     bench.operator.wait_joined(identity.pdid, LIMIT, not_in=[session])
 
 
+def test_files_are_made_with_a_usual_umask_whatever_ours_is(bench: Bench) -> None:
+    ours = os.umask(0o077)
+    try:
+        device = bench.device("process")
+        assert device.succeed("umask").strip() == "0022"
+        pid = device.read(device.runtime_home / "paradropd.pid").decode().strip()
+        assert "Umask:\t0022" in device.read(f"/proc/{pid}/status").decode()
+        bench.drop(device)
+    finally:
+        os.umask(ours)
+
+
 def test_a_link_that_it_has_not(device: ProcessDevice) -> None:
     with pytest.raises(InfrastructureError, match=r"process-.*: has no cable 'lan'"):
         device.link("lan")
