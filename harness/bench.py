@@ -208,9 +208,9 @@ class Bench:
         @raise DeviceError: otherwise.
         """
         answers = self.operator.status(pdid)["session"]
+        self.operator.wait_single(pdid, answers, STALE_SECONDS)
         if session not in (None, answers):
             raise DeviceError(f"joined as {session}, and answers from {answers}", device=pdid)
-        self.operator.wait_single(pdid, answers, STALE_SECONDS)
         self.operator.watch_single(pdid, answers, STEADY_SECONDS)
         wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
         registered = sorted(self.operator.registrations(pdid))

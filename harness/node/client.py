@@ -160,14 +160,13 @@ class Client:
         with self._changed:
             return list(self._events[topic])
 
-    def joins(self, authid: str, since: float) -> list[int]:
-        """The sessions of an authid that joined later than `since` (of `time.monotonic`).
-
-        Those that joined while this client had no session are not among them.
+    def joins(self, authid: str) -> list[tuple[float, int]]:
+        """The sessions of an authid, in the order in which they joined, with the time of that (of
+        `time.monotonic`). Those that joined while this client had no session are not among them.
         """
         with self._changed:
-            joins = [details for at, details in self._joins if at > since]
-        return [details["session"] for details in joins if details["authid"] == authid]
+            joins = list(self._joins)
+        return [(at, details["session"]) for at, details in joins if details["authid"] == authid]
 
     def _listen(self, session: ApplicationSession, topic: str) -> Any:
         def received(*args: Any, **kwargs: Any) -> None:

@@ -225,17 +225,18 @@ class Operator:
         )
 
     def wait_single(self, pdid: str, session: int, timeout: float = 60) -> None:
-        """Wait until a session is the only one of the device.
+        """Wait until a session is the only one of the device: older ones may take a while to end.
 
-        @raise DeviceError: it is not.
+        @raise DeviceError: it is not, or another one has joined after it.
         @raise InfrastructureError: the router was away at the end.
         """
-        self._wait_sessions(
-            pdid,
-            timeout,
-            lambda live: True if live == [session] else None,
-            f"has not {session} as its only session",
-        )
+        began = time.monotonic()
+
+        def single(live: list[int]) -> bool | None:
+            self._check_newest(pdid, session, began)
+            return live == [session] or None
+
+        self._wait_sessions(pdid, timeout, single, f"has not {session} as its only session")
 
     def watch_single(self, pdid: str, session: int, seconds: float) -> None:
         """Watch for some time that a session stays the only one of the device.
@@ -247,14 +248,26 @@ class Operator:
         while True:
             seen = self._client.changes
             live = self.sessions(pdid)
-            others = {*live, *self._client.joins(pdid, began)} - {session}
-            if session not in live:
-                raise DeviceError(f"lost session {session} again", device=pdid)
-            if others:
-                also = ", ".join(map(str, sorted(others)))
-                raise DeviceError(f"joined again, beside session {session}: {also}", device=pdid)
+            self._check_newest(pdid, session, began)
+            if live != [session]:
+                raise DeviceError(
+                    f"lost session {session} again", device=pdid, hint=f"its sessions: {live}"
+                )
             if not self._client.wait_change(seen, began + seconds):
                 return
+
+    def _check_newest(self, pdid: str, session: int, began: float) -> None:
+        """@raise DeviceError: another session has joined after this one, or since `began`."""
+        since = began
+        later: list[int] = []
+        for at, joined in self._client.joins(pdid):
+            if joined == session:
+                since, later = 0.0, []
+            elif at > since:
+                later.append(joined)
+        if later:
+            also = ", ".join(map(str, later))
+            raise DeviceError(f"joined again, beside session {session}: {also}", device=pdid)
 
     def wait_ready(self, timeout: float, since: float = 0.0) -> None:
         """Wait until this client itself has joined later than `since` (of `time.monotonic`).

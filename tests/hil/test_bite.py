@@ -24,7 +24,9 @@ import harness
 from harness.node import crossbar
 
 PROJECT = Path(harness.__file__).parents[1]
-LIMIT = 250
+LIMIT = 550
+
+pytestmark = pytest.mark.timeout(LIMIT + 50)
 
 
 @dataclass(frozen=True)
