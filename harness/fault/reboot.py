@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from harness.errors import DeviceError
 from harness.evidence.timeline import Timeline
+from harness.fault.injector import injected
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 """What no two boots of a machine have in common; random(4)."""
@@ -41,10 +42,9 @@ class Reboot:
         @raise DeviceError: it does not reboot.
         @raise BootError: it does not come up again.
         """
-        before = self._succeed(BOOT_ID)
-        self._timeline.record("fault", "reboot", device=self._device, by=command)
-        with self._awaited():
-            self._succeed(f"(sleep {_SOON}; {command}) </dev/null >/dev/null 2>&1 &")
-        if self._succeed(BOOT_ID) == before:
-            raise DeviceError(f"`{command}` did not reboot it", device=self._device)
-        self._timeline.record("fault", "rebooted", device=self._device)
+        with injected(self._timeline, "reboot", device=self._device, by=command):
+            before = self._succeed(BOOT_ID)
+            with self._awaited():
+                self._succeed(f"(sleep {_SOON}; {command}) </dev/null >/dev/null 2>&1 &")
+            if self._succeed(BOOT_ID) == before:
+                raise DeviceError(f"`{command}` did not reboot it", device=self._device)

@@ -7,7 +7,6 @@ routers is started there after each boot, and commands and files go over that.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import secrets
@@ -30,7 +29,7 @@ from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.device.software.installed import Installed
 from harness.errors import BootError, CommandError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
-from harness.image import cache, tools
+from harness.image import cache, digest, tools
 from harness.image.digest import sha256
 from harness.image.root import GUEST
 
@@ -42,12 +41,6 @@ DAEMON_SECONDS = 300
 
 _MGMT, _WAN = "10.0.2.15", wan.ALONE.address
 _AGENT = GUEST / "root/usr/libexec/paradrop/agent"
-
-_ASKING = (
-    *("device/*.py", "device/file/*.py", "device/software/*.py", "device/software/board/*"),
-    *("image/architecture.py", "image/bundle.py"),
-)
-"""What has a part in the answer whether the daemon can run on an image."""
 
 _load = functools.cache(description.load)
 
@@ -370,17 +363,7 @@ def _format(described: Firmware) -> str:
 
 def _examined(argument: str, described: Firmware) -> list[str]:
     """What is in the daemon's way, from the cache if nothing has changed since it was asked."""
-    facts: list[object] = [described.path.read_text()]
-    for path in described.files:
-        stat = path.stat()
-        facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    machine = described.architecture
-    facts.append(tools.version(tools.find(machine.qemu, machine.qemu_package)))
-    home = Path(__file__).parents[2]
-    code = sorted(path for each in _ASKING for path in home.glob(each) if path.is_file())
-    facts += [sha256(path) for path in code]
-    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    verdict = cache.folder() / "firmware" / f"{name}.json"
+    verdict = cache.folder() / "firmware" / f"{_key(described)[:16]}.json"
     if not verdict.exists():
         say = logging.getLogger("harness").info
         say(f"file:{argument}: booting it once, to see what is in the daemon's way")
@@ -391,6 +374,18 @@ def _examined(argument: str, described: Firmware) -> list[str]:
         fresh.replace(verdict)
     obstacles: list[str] = json.loads(verdict.read_text())
     return obstacles
+
+
+def _key(described: Firmware) -> str:
+    """A hash of everything that decides what is in the daemon's way."""
+    machine = described.architecture
+    stats = [(str(path), path.stat()) for path in described.files]  # they may have gigabytes
+    return digest.key(
+        code=digest.code(digest.IMAGE, digest.DEVICE),
+        description=described.path.read_text(),
+        files=[(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats],
+        qemu=tools.version(tools.find(machine.qemu, machine.qemu_package)),
+    )
 
 
 def _ask(argument: str) -> list[str]:
