@@ -1,0 +1,37 @@
+"""Which sessions last, so that the waits before the next attempts start over."""
+
+from __future__ import annotations
+
+
+class Lasting:
+    """
+    Judges the sessions of one connection when they are lost.
+
+    A session counts from its join to the last sign of life of the router: the time that it takes
+    to notice that a router is silent is no part of it. It lasted when that is `least` seconds or
+    more. After a session that lasted less than `STEADY` times that, the next one has to last as
+    long as `STEADY` says: a router that ends every session after a little more than `least`
+    seconds is joined ever more rarely, too.
+    """
+
+    STEADY = 6
+
+    def __init__(self) -> None:
+        self._joined_at = 0.0
+        self._broken = False
+        self._was_short = False
+
+    def joined(self, now: float) -> None:
+        self._joined_at = now
+        self._broken = False
+
+    def broken(self) -> None:
+        """The session is ready, but of no use: its `onJoin` has failed."""
+        self._broken = True
+
+    def lost(self, last_sign_of_life: float, least: float) -> bool:
+        """@return: whether the session lasted."""
+        lasted = last_sign_of_life - self._joined_at
+        needed = least * self.STEADY if self._was_short else least
+        self._was_short = lasted < least * self.STEADY
+        return lasted >= needed and not self._broken
