@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,7 @@ class Peer:
 
     def lead_to(self, port: int) -> None:
         """Connections from now on lead to this port of 127.0.0.1."""
-        self._fault = lambda near: relay(near, port)
+        self._fault = to(port)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -197,3 +198,18 @@ def rest(connection: socket.socket) -> None:
     """Read until the client hangs up."""
     while connection.recv(65536):
         pass
+
+
+def over_tls(context: ssl.SSLContext, fault: Fault) -> Fault:
+    """The same, once TLS is spoken; a client that does not like the certificate sees no more."""
+
+    def secure(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as wrapped:
+            fault(wrapped)
+
+    return secure
+
+
+def to(port: int) -> Fault:
+    """Leads to this port of 127.0.0.1."""
+    return lambda near: relay(near, port)
