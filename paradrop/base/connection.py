@@ -102,7 +102,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._sessions = factory
         self._before_join: tuple[float, int] = (self.delay, self.retries)
         self._lasting = Lasting()
-        self._last_sign_of_life: float | None = None  # None: at the end of the connection
+        self._last_sign_of_life: float | None = None  # None: so far
         self._began_at = 0.0
         self._connection: Any = None
         self._reached = False
@@ -355,6 +355,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         """A session is over, whether it was ready or not."""
         if self.session is session:
             self.session = None
+            if self._last_sign_of_life is None:
+                self._last_sign_of_life = self.reactor.seconds()
 
     def joinFailed(self, failure: Failure) -> None:
         """What the session has to do after its join failed: an attempt that came to nothing."""

@@ -240,14 +240,18 @@ class _Attempt:
     def _next(self) -> None:
         self._end_timer()
         host = self._waiting.popleft()
-        factory = _Address(self, host)
-        if self._options is None:
-            connector = self._reactor.connectTCP(host, self._port, factory, None)
-        else:
-            connector = self._reactor.connectSSL(host, self._port, factory, self._options, None)
-        self._racing[host] = connector
         if self._waiting:
             self._timer = self._reactor.callLater(self._connector.AHEAD, self._next)
+        try:
+            self._racing[host] = self._connect(host, _Address(self, host))
+        except OSError as error:  # such as a zone that there is not
+            self._racing[host] = None
+            self.failed(host, NoAnswer(f"{host} can't be connected to: {error.strerror}"))
+
+    def _connect(self, host: str, factory: _Address) -> Any:
+        if self._options is None:
+            return self._reactor.connectTCP(host, self._port, factory, None)
+        return self._reactor.connectSSL(host, self._port, factory, self._options, None)
 
     def _end_timer(self) -> None:
         if self._timer is not None and self._timer.active():
