@@ -31,6 +31,7 @@ from paradrop.base.probe import Probe
 from paradrop.base.refusals import Refusals
 from paradrop.base.replay import Replay
 from paradrop.base.states import Observer, State, States
+from paradrop.base.waiting import Waiting
 from paradrop.base.wakeups import Wakeups
 from paradrop.base.websocket import ClientProtocol
 
@@ -102,14 +103,13 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._sessions = factory
         self._before_join: tuple[float, int] = (self.delay, self.retries)
         self._lasting = Lasting()
-        self._last_sign_of_life: float | None = None  # None: so far
         self._began_at = 0.0
         self._connection: Any = None
         self._reached = False
         self._in_a_hurry = False
         self._reason: BaseException | None = None
         self._refusals = Refusals()
-        self._waiting: list[Deferred[Any]] = []
+        self._waiting = Waiting(self.reactor)
         self._closing: list[Deferred[None]] = []
         self._wakeups = Wakeups(self.reactor, links, self._link_came_up, self.try_now)
         self._join_timer: Any = None
@@ -162,11 +162,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             return succeed(self.session)
         if self.state is State.STOPPED:
             return fail(NotConnected(f"the connection to {self.url} was left"))
-        waiting: Deferred[Any] = Deferred(lambda cancelled: self._waiting.remove(cancelled))
-        self._waiting.append(waiting)
-        if timeout is not None:
-            waiting.addTimeout(timeout, self.reactor, self._not_in_time)
-        return waiting
+        late = NotConnected(f"no session with {self.url} within {timeout or 0:g} s")
+        return self._waiting.add(timeout, late)
 
     def try_now(self, reason: str) -> None:
         """End a wait for the next attempt, or an attempt that nobody answers; else, do nothing."""
@@ -216,7 +213,6 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._reached = False
         self._in_a_hurry = False
         self._began_at = self.reactor.seconds()
-        self._last_sign_of_life = None
         self._wakeups.attempt_began()
         self._states.become(State.CONNECTING)
 
@@ -237,7 +233,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._cancel("_join_timer")
         self._cancel("_leave_timer")
         if connection.silent:
-            self._last_sign_of_life = connection.heard
+            self._lasting.over(connection.heard)
         if self._reason is None:
             self._reason = cause(connection, reason)
 
@@ -268,7 +264,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             return
         connector = connector or self.connector
         reason = describe(self._reason)
-        if self.state is State.READY and not self._lasted():
+        self._lasting.over(self.reactor.seconds())
+        if self.state is State.READY and not self._lasting.judge(self.LASTING):
             self.delay, self.retries = self._before_join
         self._judge(reason)
         self._states.become(State.BACKOFF, reason)
@@ -293,10 +290,6 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         )
         self._callID = self.reactor.callLater(delay, connector.connect)
         self._watch(delay)
-
-    def _lasted(self) -> bool:
-        last = self._last_sign_of_life
-        return self._lasting.lost(self.reactor.seconds() if last is None else last, self.LASTING)
 
     def _watch(self, delay: float) -> None:
         """Find out, as far as that is possible, when the wait has no use any more."""
@@ -347,16 +340,13 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         deferred = self.deferred
         if deferred is not None and not deferred.called:
             deferred.callback(session)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(session)
+        self._waiting.fire(session)
 
     def lost(self, session: Any) -> None:
         """A session is over, whether it was ready or not."""
         if self.session is session:
             self.session = None
-            if self._last_sign_of_life is None:
-                self._last_sign_of_life = self.reactor.seconds()
+            self._lasting.over(self.reactor.seconds())
 
     def joinFailed(self, failure: Failure) -> None:
         """What the session has to do after its join failed: an attempt that came to nothing."""
@@ -412,9 +402,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._cancel("_callID")
         self._wakeups.stop()
         self._states.become(State.STOPPED, self.lastReason)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.errback(NotConnected(f"the connection to {self.url} was left"))
+        self._waiting.fire(NotConnected(f"the connection to {self.url} was left"))
         self.outbox.clear()
 
     def _abort(self) -> None:
@@ -437,8 +425,3 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if call is not None and call.active():
             call.cancel()
         setattr(self, timer, None)
-
-    def _not_in_time(self, result: Any, timeout: float) -> Any:
-        if isinstance(result, Failure) and result.check(CancelledError):
-            raise NotConnected(f"no session with {self.url} within {timeout:g} s")
-        return result

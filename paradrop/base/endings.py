@@ -7,7 +7,7 @@ from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
 from OpenSSL import SSL
-from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from paradrop.base.exceptions import CertificateError, OwnCertificateError, ParadropException
@@ -43,6 +43,8 @@ def describe(reason: BaseException | None) -> str:
         return describe_uri(reason.error, " ".join(map(str, reason.args)))
     if isinstance(reason, ConnectError) and isinstance(reason.osError, int):
         return os.strerror(reason.osError)
+    if isinstance(reason, ConnectionLost):  # Twisted's text says it twice, and no more
+        return "the connection was lost without a goodbye"
     text, kind = one_line(reason), type(reason)
     if kind.__module__ == "builtins" and text:  # KeyError and such say little
         return f"{kind.__name__}: {text}"
@@ -66,6 +68,10 @@ def cause(connection: Any, reason: Failure) -> BaseException:
         said = [connection.remoteCloseCode, connection.remoteCloseReason]
         return ParadropException(
             f"the router closed the connection: {' '.join(str(one) for one in said if one)}"
+        )
+    if not connection.answered and not connection.factory.isSecure:
+        return ParadropException(
+            "the connection was closed without an answer; if TLS is spoken on this port, use wss://"
         )
     if reason.check(ConnectionDone, ConnectionAborted) and not connection.wasClean:
         return ParadropException("the connection was closed without a goodbye")

@@ -18,20 +18,25 @@ class Lasting:
 
     def __init__(self) -> None:
         self._joined_at = 0.0
+        self._over_at: float | None = None
         self._broken = False
         self._was_short = False
 
     def joined(self, now: float) -> None:
-        self._joined_at = now
-        self._broken = False
+        self._joined_at, self._over_at, self._broken = now, None, False
 
     def broken(self) -> None:
         """The session is ready, but of no use: its `onJoin` has failed."""
         self._broken = True
 
-    def lost(self, last_sign_of_life: float, least: float) -> bool:
-        """@return: whether the session lasted."""
-        lasted = last_sign_of_life - self._joined_at
+    def over(self, last_sign_of_life: float) -> None:
+        """The session is lost; of several reports the first one counts."""
+        if self._over_at is None:
+            self._over_at = last_sign_of_life
+
+    def judge(self, least: float) -> bool:
+        """@return: whether the session that is over lasted."""
+        lasted = (self._over_at or 0.0) - self._joined_at
         needed = least * self.STEADY if self._was_short else least
         self._was_short = lasted < least * self.STEADY
         return lasted >= needed and not self._broken

@@ -45,11 +45,13 @@ class ClientProtocol(WampWebSocketClientProtocol):
     Whatever the peer sends, the worst that comes of it is the end of the connection, with a reason.
 
     @ivar heard: when anything came last, in seconds of the reactor.
+    @ivar answered: whether anything came at all.
     @ivar silent: whether it ended because nothing came any more.
     """
 
     log = _Log()
     heard = 0.0
+    answered = False
     silent = False
 
     def connectionMade(self) -> None:
@@ -71,6 +73,7 @@ class ClientProtocol(WampWebSocketClientProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.heard = self.factory.reactor.seconds()
+        self.answered = True
         try:
             super().dataReceived(data)
         except Exception as error:  # autobahn does not expect everything
@@ -137,6 +140,13 @@ class ClientProtocol(WampWebSocketClientProtocol):
             transport: Any = self.transport
             transport.loseConnection()
         return failed
+
+    def onOpenHandshakeTimeout(self) -> None:
+        transport: Any = self.transport
+        secure = self.factory.isSecure and not self.factory.proxy
+        if secure and transport.getPeerCertificate() is None:
+            self.refuse("no answer to the TLS handshake in time; without TLS it is ws://")
+        super().onOpenHandshakeTimeout()
 
     def onAutoPingTimeout(self) -> None:
         self.silent = True

@@ -17,6 +17,7 @@ from sessions import Devices
 
 from harness.node import Node
 from paradrop.base import settings
+from paradrop.base.cxbr import BaseClientFactory
 from paradrop.base.output import Level, out
 from paradrop.base.states import State
 
@@ -204,6 +205,22 @@ class TestTheReason:
             devices, records, node, serve(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")).port
         )
         assert "ws://" in reason
+
+    def test_no_tls_on_that_port_of_a_real_router(
+        self,
+        devices: Devices,
+        records: Any,
+        node: Node,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(BaseClientFactory, "openTimeout", 1)  # it waits for more
+        assert "ws://" in refused(devices, records, node, node.port)
+
+    def test_tls_on_the_port_of_an_address_without(
+        self, devices: Devices, records: Any, node: Node
+    ) -> None:
+        devices.begin(node.url(port=node.tls_port, tls=False))
+        assert "wss://" in records.wait("wamp.retry")[0]["reason"]
 
     @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
     def test_a_version_that_is_too_old(
