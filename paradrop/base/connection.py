@@ -35,6 +35,9 @@ from paradrop.base.waiting import Waiting
 from paradrop.base.wakeups import Wakeups
 from paradrop.base.websocket import ClientProtocol
 
+USUAL_CALL_TIMEOUT = 30.0
+"""The default of `settings.WAMP_CALL_TIMEOUT`, which `joinTimeout` has room for."""
+
 
 class NotConnected(ParadropException, TransportLost):
     """There is no session with the WAMP router."""
@@ -56,7 +59,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     ends, at once; a link on which nothing comes through, after `settings.WAMP_PING_INTERVAL` +
     `settings.WAMP_PING_TIMEOUT`; an address that does not answer, after `connectTimeout`; a
     router that accepts and is silent, after `openTimeout`; a join that is not completed, also by
-    the `onJoin` of a session, after `joinTimeout` (all in seconds).
+    the `onJoin` of a session, after `joinTimeout` (all in seconds), or later by as much as
+    `settings.WAMP_CALL_TIMEOUT` is longer than its default: an `onJoin` may wait for a call.
 
     What trying again does not cure (who we are is refused, there is no such realm, the router's
     certificate is not trusted, or it does not trust ours) is told apart when it has happened
@@ -186,16 +190,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
 
     def connect(self) -> None:
         """Begin the first attempt."""
-        secure = self.isSecure and not self.proxy
-        target = self.proxy or {"host": self.host, "port": self.port}
-        Connector(
-            self,
-            target["host"],
-            target["port"],
-            self.connectTimeout,
-            self.reactor,
-            self._tls_options if secure else None,
-        ).connect()
+        options = self._tls_options if self.isSecure else None
+        Connector(self, self.host, self.port, self.connectTimeout, self.reactor, options).connect()
 
     def _tls_options(self) -> Any:
         if not settings.WAMP_TLS_VERIFY:
@@ -220,8 +216,9 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._reached = True
         self.handshakes += 1
         self._connection = super().buildProtocol(addr)
+        limit = self.joinTimeout + max(0, settings.WAMP_CALL_TIMEOUT - USUAL_CALL_TIMEOUT)
         self._join_timer = self.reactor.callLater(
-            self.joinTimeout, self.failAttempt, f"not joined within {self.joinTimeout:g} s"
+            limit, self.failAttempt, f"not joined within {limit:g} s"
         )
         return self._connection
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import idna
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.address import HostnameAddress
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.error import (
     ConnectError,
     DNSLookupError,
@@ -115,8 +115,13 @@ class Connector:
         elif self._attempt is not None:
             self._attempt.disconnect()
 
-    def getDestination(self) -> HostnameAddress:
-        return HostnameAddress(self.host.encode(errors="replace"), self.port)
+    def getDestination(self) -> IPv4Address | IPv6Address | HostnameAddress:
+        """The address of the URL, which may be a name."""
+        if isIPAddress(self.host):
+            return IPv4Address("TCP", self.host, self.port)
+        if isIPv6Address(self.host):
+            return IPv6Address("TCP", self.host, self.port)
+        return HostnameAddress(self.host.encode(), self.port)
 
     def answered(self, address: Any) -> Any:
         """@return: the protocol for the connection to this address."""
@@ -295,7 +300,9 @@ def connectable(host: str) -> str:
     """
     if ":" in host:
         return host.replace("%25", "%", 1)
-    return host if host.isascii() else idna.encode(host, uts46=True).decode()
+    encoded = host if host.isascii() else idna.encode(host, uts46=True).decode()
+    encoded.encode("idna")  # as the system's resolver does, where an error has no way out
+    return encoded
 
 
 def bracketed(host: str) -> str:

@@ -295,7 +295,7 @@ class BaseSession(Requests):
 
     def _report(self, failure: Failure, text: str) -> None:
         if isinstance(failure.value, ApplicationError):
-            out.warn(f"{text}: {failure.value.error_message()}")
+            out.warn(f"{text}: {describe(failure.value)}")
         else:
             out.err(
                 f"{text}: {type(failure.value).__name__}: {failure.getErrorMessage()}",

@@ -43,7 +43,7 @@ def client_options(
     @raise SettingsError: a file that the settings name cannot be used.
     """
     chosen: dict[str, Any] = {"raiseMinimumTo": ssl.TLSVersion.TLSv1_2, **_own_certificate()}
-    host = without_zone(host)
+    host = without_zone(host).rstrip(".")  # RFC 6066, 3
     if not settings.WAMP_TLS_VERIFY:
         return _Client(host, ssl.CertificateOptions(**chosen).getContext())
     root = _authorities() or ssl.platformTrust()
@@ -77,8 +77,6 @@ class _Verification:
     """
     Called by OpenSSL for each certificate of the router's chain, from the root to its own, with
     what it thinks of it; its own must be for the host as well.
-
-    An exception out of here fails the handshake, too: pyOpenSSL sees to it.
     """
 
     def __init__(self, host: str, refused: Callable[[CertificateError], object]) -> None:
@@ -87,14 +85,25 @@ class _Verification:
         self._told = False
 
     def __call__(self, connection: Any, certificate: Any, code: int, depth: int, good: int) -> bool:
-        found: Certificate = certificate.to_cryptography()
+        try:
+            problem = self._problem(certificate.to_cryptography(), code, depth, bool(good))
+        except Exception as error:  # a certificate may be malformed in any way
+            problem = CertificateError(
+                f"TLS certificate refused: it can't be read: {type(error).__name__}: {error}"
+            )
+        if problem is not None and not self._told:
+            self._told = True
+            self._refused(problem)
+        return problem is None
+
+    def _problem(
+        self, certificate: Certificate, code: int, depth: int, good: bool
+    ) -> CertificateError | None:
         if not good:
-            self._tell(certificates.verification_failed(code, found, time.time()))
-            return False
-        if depth == 0 and not self._is_for_host(found):
-            self._tell(certificates.not_for(self._host, found))
-            return False
-        return True
+            return certificates.verification_failed(code, certificate, time.time())
+        if depth == 0 and not self._is_for_host(certificate):
+            return certificates.not_for(self._host, certificate)
+        return None
 
     def _is_for_host(self, certificate: Certificate) -> bool:
         try:
@@ -105,11 +114,6 @@ class _Verification:
         except (service_identity.VerificationError, service_identity.CertificateError):
             return False
         return True
-
-    def _tell(self, error: CertificateError) -> None:
-        if not self._told:
-            self._told = True
-            self._refused(error)
 
 
 def _is_address(host: str) -> bool:

@@ -9,6 +9,7 @@ from autobahn.exception import PayloadExceededError
 from autobahn.twisted.websocket import WampWebSocketClientProtocol
 from autobahn.wamp.exception import ProtocolError
 from autobahn.websocket.types import ConnectingRequest
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -32,7 +33,10 @@ class _Log:
     def _silent(self, *args: object, **kwargs: object) -> None:
         pass
 
-    trace = debug = info = warn = error = _silent
+    trace = debug = info = warn = _silent
+
+    def error(self, text: str, **values: Any) -> None:
+        out.err(text.format(**values) if values else text)
 
     def critical(self, text: str, **values: Any) -> None:
         out.err("a session can't be opened or closed", traceback=values.get("tb", text))
@@ -162,7 +166,7 @@ class ClientProtocol(WampWebSocketClientProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocolLost(self, reason)
-        super().connectionLost(reason)
+        super().connectionLost(Failure(ConnectionAborted()))  # of TLS it would log the reason
 
 
 def _without_secrets(location: str) -> str:

@@ -377,9 +377,27 @@ class TestTheLookup:
         played.play(over_tls(context, to(node.port)))
         assert joining.wait(20).is_attached()
 
-    def test_of_letters_that_no_name_has(self, devices: Devices) -> None:
+    @pytest.mark.parametrize("name", ["a\N{SNOWMAN}..test", "a..test", "a" * 64 + ".test"])
+    def test_of_what_is_no_name(self, devices: Devices, name: str) -> None:
         with pytest.raises(ParadropException, match="not a usable address"):
-            devices.begin("wss://a\N{ZERO WIDTH JOINER}\N{SNOWMAN}..test/ws").wait(10)
+            devices.begin(f"wss://{name}/ws").wait(10)
+
+    def test_of_a_name_with_a_final_dot(
+        self,
+        devices: Devices,
+        node: Node,
+        names: Names,
+        listen: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ca = issue(subject="Authority", authority=True)
+        (tmp_path / "ours.pem").write_bytes(ca.pem)
+        monkeypatch.setattr(settings, "WAMP_CA_FILE", str(tmp_path / "ours.pem"))
+        names["router_1.test."] = [V4]
+        own = issue("router_1.test", by=ca)
+        port = listen(over_tls(own.context(), to(node.port))).port
+        assert devices.join(f"wss://router_1.test.:{port}/ws").is_attached()
 
 
 class TestLeaving:

@@ -166,3 +166,41 @@ def test_a_link_that_dies_after_a_good_while_starts_the_waits_anew(
     failed = len(records.events("wamp.retry"))
     relay.switch(False)
     assert records.wait("wamp.retry", failed + 1)[failed]["limit"] == 0.1
+
+
+def test_a_join_that_fails_for_the_router_s_reason_is_said_once(
+    devices: Devices, records: Any
+) -> None:
+    devices.begin(during=lambda session: session.call("org.paradrop.nowhere"))
+    records.wait("wamp.retry", 2)
+    told = [record for record in records if "no_such_procedure" in record["message"]]
+    assert {record["extra"].get("event") for record in told} == {"wamp.retry"}
+    assert {record["message"].count("no_such_procedure") for record in told} == {1}
+
+
+def test_a_join_that_fails_for_a_fault_of_the_program_has_its_traceback(
+    devices: Devices, records: Any
+) -> None:
+    def divide(session: Any) -> float:
+        return 1 / 0
+
+    devices.begin(during=divide)
+    assert "ZeroDivisionError" in records.wait("wamp.retry")[0]["reason"]
+    assert "in divide" in str([record["extra"].get("traceback") for record in records])
+
+
+def test_a_refusal_says_its_uri_once(devices: Devices, records: Any) -> None:
+    devices.begin(token="wrong")
+    refused = records.wait("wamp.refused")[0]["reason"]
+    told = [record["message"] for record in records if refused in record["message"]]
+    assert told
+    assert {message.count(refused) for message in told} == {1}
+
+
+def test_a_join_may_take_as_long_as_a_call_of_it(
+    devices: Devices, records: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseClientFactory, "joinTimeout", 0.5)
+    monkeypatch.setattr(settings, "WAMP_CALL_TIMEOUT", 30.5)
+    begin(devices, serve())
+    assert "not joined within 1 s" in records.wait("wamp.retry")[0]["reason"]
