@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import Any, cast
 
-import idna
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.error import (
@@ -300,7 +299,11 @@ def connectable(host: str) -> str:
     """
     if ":" in host:
         return host.replace("%25", "%", 1)
-    encoded = host if host.isascii() else idna.encode(host, uts46=True).decode()
+    encoded = host
+    if not host.isascii():
+        import idna  # is there with Twisted, whose hyperlink needs it
+
+        encoded = idna.encode(host, uts46=True).decode()
     encoded.encode("idna")  # as the system's resolver does, where an error has no way out
     return encoded
 

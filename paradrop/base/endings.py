@@ -94,4 +94,9 @@ def _of_tls(error: SSL.Error) -> ParadropException:
         return CertificateError(f"TLS certificate refused: its key or signature is weak ({found})")
     if "certificate verify failed" in found:
         return CertificateError(f"TLS certificate refused: {found}")
+    if "alert handshake failure" in found:
+        return ParadropException(
+            "TLS failed: the router wants other ciphers, "
+            f"or a certificate of ours (WAMP_CLIENT_CERT) ({found})"
+        )
     return ParadropException(f"TLS failed: {found or 'the router closed during the handshake'}")

@@ -231,6 +231,14 @@ class TestTheReason:
         reason = refused(devices, records, node, serve(over_tls(context, rest)).port)
         assert "1.2" in reason
 
+    def test_a_certificate_of_ours_is_wanted_with_tls_1_2(
+        self, devices: Devices, records: Any, node: Node, serve: Any, ca: Issued, trusted: Path
+    ) -> None:
+        context = issue(HERE, by=ca).context(wanted=issue(subject="Fleet", authority=True))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        reason = refused(devices, records, node, serve(over_tls(context, rest)).port)
+        assert "WAMP_CLIENT_CERT" in reason
+
 
 class TestRefused:
     """What the log and the state say, when it happens again."""
