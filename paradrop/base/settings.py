@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from paradrop.base.disk import takes_nothing
 from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.exceptions import SettingsError
 from paradrop.base.inifile import IniFile
@@ -372,15 +373,15 @@ def _described(name: str, value: object) -> Setting:
 
 
 def _make_folders() -> None:
-    try:
-        for folder in (LOG_DIR, MISC_DIR):
-            make_folder(folder, 0o750)
-        keys = Path(KEY_DIR)
-        make_folder(keys, 0o700)
-        if keys.stat().st_mode & 0o077:
-            keys.chmod(0o700)
-    except OSError as error:
-        raise SettingsError(f"a folder of the settings cannot be made: {error}") from error
+    """A disk that is full or read-only is not an error: whoever misses a folder will say so."""
+    for folder, mode in ((LOG_DIR, 0o750), (MISC_DIR, 0o750), (KEY_DIR, 0o700)):
+        try:
+            make_folder(folder, mode)
+            if folder == KEY_DIR and Path(folder).stat().st_mode & 0o077:
+                Path(folder).chmod(mode)
+        except OSError as error:
+            if not takes_nothing(error):
+                raise SettingsError(f"a folder of the settings cannot be made: {error}") from error
 
 
 def _current() -> dict[str, object]:

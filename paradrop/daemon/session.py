@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 import paradrop
 from paradrop.base import identity, nexus, settings
 from paradrop.base.cxbr import BaseSession
+from paradrop.base.disk import condition
 from paradrop.base.exceptions import AuthenticationError, SettingsError
 from paradrop.base.output import out
 from paradrop.daemon import configuration, logpages
@@ -107,6 +108,7 @@ class RouterSession(BaseSession):
             "sessions": self._life.sessions,
             "wamp_state": str(self.client.state) if self.client is not None else "ready",
             "session": self._session_id,
+            "disk": condition(settings.CONFIG_HOME_DIR),
         }
 
     def logs(
