@@ -50,7 +50,19 @@ class IniFile:
         return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
 
     def items(self, section: str) -> Iterator[tuple[str, str, int]]:
-        """@return: name, value and line of each option in a section."""
+        """
+        @param section: in lower case.
+        @return: name, value and line of each option in a section.
+        @raise SettingsError: there is a section that differs from it only in case or in spaces.
+        """
+        for other in self._parser.sections():
+            if other != section and other.strip().lower() == section:
+                line = 1 + next(
+                    index for index, text in enumerate(self._lines) if text.startswith(f"[{other}]")
+                )
+                raise SettingsError(
+                    f"{self.path}, line {line}: expected [{section}], not [{other}]"
+                )
         if self._parser.has_section(section):
             for name, value in self._parser.items(section):
                 yield name, value, self._line(section, name)
