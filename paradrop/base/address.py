@@ -64,9 +64,10 @@ def shown(address: str) -> str:
 def _is_clear(address: str) -> bool:
     try:
         parts = urlsplit(address)
-        return bool(parts.hostname and (parts.port or 1)) and "@" not in parts.path
+        _ = parts.port  # raises ValueError where it is no number
     except ValueError:
         return False
+    return bool(parts.hostname) and "@" not in parts.path
 
 
 def _split_user(rest: str) -> tuple[str, str, str]:
