@@ -19,6 +19,7 @@ from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.python.failure import Failure
 
 from paradrop.base import settings, tls
+from paradrop.base.address import shown
 from paradrop.base.connector import Connector, connectable
 from paradrop.base.deadlines import Deadlines
 from paradrop.base.endings import cause, describe
@@ -139,6 +140,11 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         return self._states.now
 
     @property
+    def shown(self) -> str:
+        """The address of the router, without a secret that is in it."""
+        return shown(self.url)
+
+    @property
     def lastReason(self) -> str:
         """Why the last connection ended, as a text."""
         return "left" if self._left else describe(self._reason)
@@ -165,8 +171,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if self.session is not None:
             return succeed(self.session)
         if self.state is State.STOPPED:
-            return fail(NotConnected(f"the connection to {self.url} was left"))
-        late = NotConnected(f"no session with {self.url} within {timeout or 0:g} s")
+            return fail(NotConnected(f"the connection to {self.shown} was left"))
+        late = NotConnected(f"no session with {self.shown} within {timeout or 0:g} s")
         return self._waiting.add(timeout, late)
 
     def try_now(self, reason: str) -> None:
@@ -196,7 +202,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     def _tls_options(self) -> Any:
         if not settings.WAMP_TLS_VERIFY:
             out.security(
-                f"{self.url}: whoever answers is believed to be the router (WAMP_TLS_VERIFY is off)"
+                f"{self.shown}: whoever answers is believed to be the router "
+                "(WAMP_TLS_VERIFY is off)"
             )
         return tls.client_options(self.host, self._certificate_refused)
 
@@ -248,7 +255,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if not self.continueTrying:
             self._closed()
         elif not self.reconnect:
-            out.warn(f"no session with {self.url}: {describe(reason)}")
+            out.warn(f"no session with {self.shown}: {describe(reason)}")
             self._stop()
             self._fail_deferred(reason or ParadropException("there is no connection"))
             self._closed()
@@ -276,7 +283,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             self.delay = min(self.delay * self.factor, self.maxDelay)
         self.retries += 1
         out.warn(
-            f"no session with {self.url}: {reason}; attempt {self.retries + 1} in {delay:.1f} s",
+            f"no session with {self.shown}: {reason}; attempt {self.retries + 1} in {delay:.1f} s",
             extra={
                 "event": "wamp.retry",
                 "delay": round(delay, 3),
@@ -311,7 +318,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if self._states.become(State.AUTH_FAILED, reason):
             who = str(getattr(self._sessions, "config", ComponentConfig()).extra)
             out.security(
-                f"no session with {self.url} as {who} until this is cured: {reason}; "
+                f"no session with {self.shown} as {who} until this is cured: {reason}; "
                 f"tried about every {self.maxDelay:g} s",
                 extra={"event": "wamp.refused", "reason": self._refusals.kind, "authid": who},
             )
@@ -399,7 +406,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._cancel("_callID")
         self._wakeups.stop()
         self._states.become(State.STOPPED, self.lastReason)
-        self._waiting.fire(NotConnected(f"the connection to {self.url} was left"))
+        self._waiting.fire(NotConnected(f"the connection to {self.shown} was left"))
         self.outbox.clear()
 
     def _abort(self) -> None:
