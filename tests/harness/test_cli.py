@@ -94,8 +94,6 @@ def test_outside_a_checkout_it_says_where_to_be(tmp_path: Path) -> None:
         (["export", "process"], "can't be exported"),
         (["qualify", "--device", "file:bad.yaml"], "no YAML: line 1"),
         (["doctor", "--device", "toaster"], "no device of kind"),
-        (["doctor", "--device", "process:two"], "takes no argument"),
-        (["doctor", "--device", "file:bad.yaml"], "no YAML: line 1"),
         (["qualify", "--suites", "bad.yaml"], "no suites in bad.yaml/"),
         (["qualify", "--suites", "empty", "--device", "process"], "no tests in empty/"),
         (["image", "build", "z80"], "no architecture z80"),
