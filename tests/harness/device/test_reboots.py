@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,26 @@ def test_on_a_wan_with_others_it_finds_its_place_again(tmp_path: Path) -> None:
     finally:
         network.close()
         timeline.close()
+
+
+def test_up_says_that_its_qemu_has_died(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("hil"), "up", "qemu-x86_64", "--json"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as up:
+        try:
+            assert up.stdout is not None
+            up.stdout.readline()
+            children = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
+            (qemu,) = [
+                pid for pid in children if "qemu-" in Path(f"/proc/{pid}/exe").readlink().name
+            ]
+            os.kill(int(qemu), signal.SIGKILL)
+            _, said = up.communicate(timeout=LIMIT)
+        finally:
+            up.kill()
+    assert up.returncode == 1
+    assert "QEMU ended by itself, status -9" in said.splitlines()[-1]
