@@ -136,22 +136,21 @@ class Node:
 
     def stop(self) -> None:
         """End crossbar in good order."""
-        self._leave("node stop", Child.terminate)
+        self._leave("node stop", "stop", Child.terminate)
 
     def kill(self) -> None:
         """End crossbar and its worker at once, as a crash of the machine would."""
-        self._leave("node kill", Child.kill)
+        self._leave("node kill", "kill", Child.kill)
 
     def restart(self, timeout: float = 60) -> None:
         """Stop it, and start it on the same ports."""
-        self._leave("node restart", Child.terminate)
+        self._leave("node restart", "stop", Child.terminate)
         self.start(timeout)
 
     def close(self) -> None:
         """Stop, and give the ports back."""
         if self._child is not None:
-            self._end(Child.terminate)
-            self._record("closed")
+            self._end("stop", Child.terminate)
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -201,17 +200,18 @@ class Node:
         """A client that calls and watches the devices; close it after use."""
         return Operator(self.url(tls=False), self._secret, timeline=self._timeline)
 
-    def _leave(self, fault: str, how: Callable[[Child], object]) -> None:
+    def _leave(self, fault: str, event: str, how: Callable[[Child], object]) -> None:
         """Be away until the next start."""
         self._wanted = False
         if self._child is not None:
-            self._away.begin(fault, lambda: self._end(how))
+            self._away.begin(fault, lambda: self._end(event, how))
 
-    def _end(self, how: Callable[[Child], object]) -> None:
+    def _end(self, event: str, how: Callable[[Child], object]) -> None:
         self._wanted = False
         assert self._child is not None
         how(self._child)
         self._child = None
+        self._record(event)
 
     def _printed(self, line: str) -> None:
         if text := message(line):

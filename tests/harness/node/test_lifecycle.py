@@ -129,7 +129,7 @@ def test_the_time_line_tells_it_in_order(own: Node, join: Join, pdid: str) -> No
     names = [event.get("fault", "") + event["event"] for event in story]
     assert names == [
         *("joined", "left", "joined"),
-        *("node killbegins", "start", "ready", "node killends"),
+        *("node killbegins", "kill", "start", "ready", "node killends"),
     ]
     assert 0 < story[-2]["seconds"] < 60
 
@@ -151,10 +151,18 @@ def test_what_crossbar_prints_is_on_the_time_line(own: Node, join: Join, pdid: s
     wanted = [
         *("start", "Booting standalone node", "NODE_BOOT_COMPLETE", "ready"),
         f'new session attached for realm="{own.realm}", session={peer.id}, authid="{pdid}"',
-        *("node kill begins", "start", "Booting standalone node", "ready", "node kill ends"),
+        *(
+            "node kill begins",
+            "kill",
+            "start",
+            "Booting standalone node",
+            "ready",
+            "node kill ends",
+        ),
         *(
             "node restart begins",
             "Received SIGTERM",
+            "stop",
             "Booting standalone node",
             "node restart ends",
         ),
