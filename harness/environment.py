@@ -26,9 +26,6 @@ NETWORK = (
 )
 """How the world is reached, for what downloads."""
 
-SCRATCH = ("TMPDIR",)
-"""Where there is room for what is taken away again."""
-
 PERSON = ("HOME", "SSH_AUTH_SOCK")
 """Who we are for others: the user's own configuration and keys of SSH."""
 

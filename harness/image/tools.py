@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import environment
 from harness.errors import ImageError, MissingToolError
 
-_SHARED = (*environment.NETWORK, *environment.PYTHON, *environment.SCRATCH, "HOME")
+_SHARED = (*environment.NETWORK, *environment.PYTHON, "HOME")
 """What a program of a build may need of ours: it downloads, unpacks, compiles."""
 
 
@@ -65,7 +66,7 @@ def run(
         encoding="utf-8",
         errors="replace",
         cwd=cwd,
-        env=environment.of(_SHARED, **(env or {})),
+        env=environment.of(_SHARED, **{"TMPDIR": tempfile.gettempdir(), **(env or {})}),
         umask=environment.UMASK,
         check=False,
     )

@@ -57,7 +57,11 @@ def hostile(folder: Path) -> dict[str, str]:
         **{name: str(folder / "x") for name in dir(settings) if name.isupper()},
         **{"DEBUG_MODE": "1", "SNAP_COMMON": str(folder), "SNAP_DATA": str(folder)},
         **{"PARADROP_X": "1", "AUTOBAHN_USE_NVX": "1", "CROSSBAR_DIR": str(folder)},
-        **{"PYTHONWARNINGS": "always", "PYTHONSTARTUP": str(startup), "PYTHONIOENCODING": "latin-1"},
+        **{
+            "PYTHONWARNINGS": "always",
+            "PYTHONSTARTUP": str(startup),
+            "PYTHONIOENCODING": "latin-1",
+        },
         **{"PYTHONVERBOSE": "", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": ""},
         **{"LANG": "de_DE", "LC_ALL": "C", "TZ": "Asia/Kolkata", "USER": "mallory"},
         **{"LOGNAME": "mallory", "XDG_CACHE_HOME": str(folder), "COLUMNS": "1"},
@@ -95,7 +99,7 @@ def test_no_setting_of_a_process_device_comes_from_the_shell(told: dict[str, lis
         "RUNTIME_HOME_DIR",
     }
     assert origins["LOG_DIR"][1] == f"{home}/logs/"
-    assert not any("/x" == value or "/nowhere" in value for _, value in origins.values())
+    assert not any(value == "/x" or "/nowhere" in value for _, value in origins.values())
 
 
 def test_nothing_is_left_in_the_users_folders(told: dict[str, set[str]]) -> None:
@@ -120,9 +124,7 @@ def test_a_shell_without_anything(tmp_path: Path) -> None:
     assert found["library"] == str(ROOT / "paradrop/__init__.py")
 
 
-def test_a_search_path_holds_in_any_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_path_holds_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "bin::/usr/bin")
     assert environment.search_path().split(":")[:2] == [f"{tmp_path}/bin", "/usr/bin"]
