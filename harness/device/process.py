@@ -17,6 +17,7 @@ import paradrop
 from harness import environment
 from harness.child import Child
 from harness.device.base import Completed, Device
+from harness.device.console import watch
 from harness.device.relay import Relay
 from harness.errors import CommandError, DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -123,7 +124,7 @@ class ProcessDevice(Device):
     def access(self) -> dict[str, str]:
         return {
             "shell": f"cd {quote(str(self._home))}",
-            "console": f"tail -f {quote(str(self._log))}",
+            "console": watch(self._log),
         }
 
     def wan(self, port: int) -> tuple[str, int]:

@@ -8,6 +8,8 @@ import pytest
 from autobahn.wamp.exception import SerializationError
 from sessions import Devices
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 LIMIT = 10.0
 
 

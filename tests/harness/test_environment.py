@@ -28,7 +28,9 @@ with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         device = bench.device("process")
         bench.assert_healthy(bench.provision(device).pdid)
         print(json.dumps({
-            "device": dict(line.split("=", 1) for line in device.succeed("env -0").split("\\0")[:-1]),
+            "device": dict(
+                line.split("=", 1) for line in device.succeed("env -0").split("\\0")[:-1]
+            ),
             "home": str(device.config_home),
             "library": device.python("import paradrop; print(paradrop.__file__)").strip(),
             "modes": device.succeed("umask; stat -c '%a %n' keys logs logs/log keys/apitoken"),

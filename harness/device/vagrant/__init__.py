@@ -17,7 +17,7 @@ from harness.device import ssh, wan
 from harness.device.agent import Agent
 from harness.device.base import Completed
 from harness.device.boots import Boots
-from harness.device.console import Console
+from harness.device.console import Console, watch
 from harness.device.own_image import OwnImageDevice
 from harness.device.vagrant import session
 from harness.device.vagrant.session import Session
@@ -331,8 +331,8 @@ class VagrantDevice(OwnImageDevice):
         key = ssh.ClientKey(private, public)
         config = ssh.write_config(self.folder, int(port[1]), key, host_key)
         return {
-            "shell": f"ssh -F {config} router",
-            "console": f"tail -f {self._on.home / 'console.log'}",
+            "shell": ssh.command(config),
+            "console": watch(self._on.home / "console.log"),
         }
 
     # -- evidence
