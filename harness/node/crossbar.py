@@ -13,6 +13,9 @@ from harness import environment
 from harness.child import Child
 from harness.errors import InfrastructureError
 
+_ABSENT = Path(__file__).with_name("absent")
+"""Modules that crossbar takes for not installed."""
+
 
 def find() -> Path:
     """That of this Python environment, else the one in the search path: what the library needs may
@@ -51,6 +54,6 @@ def launch(folder: Path, config: Mapping[str, Any], printed: Callable[[str], Non
             *("--loglevel", "info", "--logformat", "standard", "--color", "false"),
         ],
         folder / "crossbar.log",
-        env=environment.of_python(HOME=str(folder), TMPDIR=str(folder)),
+        env=environment.of_python(_ABSENT, HOME=str(folder), TMPDIR=str(folder)),
         printed=printed,
     )

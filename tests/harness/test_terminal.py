@@ -32,11 +32,8 @@ SHELLS = {
 COMMANDS = [
     "--help",
     "doctor --device process",
-    "doctor --device process --json",
     "image list",
-    "image prune --dry-run --keep-days 10000",
     "kinds /nowhere",
-    "qualify --suites /nowhere",
     "up toaster",
 ]
 
