@@ -23,7 +23,7 @@ class AnsweringProtocol(WampWebSocketClientProtocol):
 
     def send(self, msg: Any) -> None:
         try:
-            super().send(msg)
+            super().send(msg)  # type: ignore[no-untyped-call]
         except (SerializationError, PayloadExceededError) as error:
             if not _ends_a_call(msg):
                 raise
@@ -32,7 +32,8 @@ class AnsweringProtocol(WampWebSocketClientProtocol):
                 uri = ApplicationError.PAYLOAD_SIZE_EXCEEDED
             reason = f"the answer cannot be sent: {error}"[:_MOST]
             text = reason.encode(errors="backslashreplace").decode()
-            super().send(Error(Invocation.MESSAGE_TYPE, msg.request, uri, args=[text]))
+            answer = Error(Invocation.MESSAGE_TYPE, msg.request, uri, args=[text])
+            super().send(answer)  # type: ignore[no-untyped-call]
 
 
 def _ends_a_call(message: Any) -> bool:

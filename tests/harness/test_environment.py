@@ -89,7 +89,7 @@ def test_a_process_device_is_told_its_own_and_no_more(told: dict[str, dict[str, 
         *("PWD", "OLDPWD", "SHLVL", "_"),  # the shell's own
     }
     assert (told["device"]["HOME"], told["device"]["LANG"]) == (home, "C.UTF-8")
-    assert told["modes"].split()[0] == "0027"
+    assert told["modes"].split()[0] == "0022"
     assert "600 keys/apitoken" in told["modes"]
 
 
