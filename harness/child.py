@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from harness import environment
 from harness.errors import InfrastructureError, MissingToolError
 
 READ_WITHIN = 1.0  # seconds; what a program that has ended has printed waits in a pipe
@@ -27,8 +28,9 @@ class Child:
 
     @param package: the Debian package that has the program, for the error when it is missing.
     @param log: file that receives its standard output and standard error.
-    @param umask: that of the program; default: ours.
-    @param printed: called with each line of that, in a thread of its own.
+    @param env: its whole environment, by default the least: see `harness.environment`.
+    @param umask: that of the program.
+    @param printed: called with each line of that output, in a thread of its own.
     """
 
     def __init__(
@@ -39,14 +41,14 @@ class Child:
         package: str = "",
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        umask: int = -1,
+        umask: int = environment.UMASK,
         printed: Callable[[str], None] | None = None,
     ) -> None:
         self.argv = [str(word) for word in argv]
         self.log = log
         program = self.argv[0]
         for needed, package_of in ((program, package or program), ("setpriv", "util-linux")):
-            if shutil.which(needed) is None:
+            if shutil.which(needed, path=environment.search_path()) is None:
                 raise MissingToolError(needed, package_of)
         try:
             with log.open("ab") as output:
@@ -56,7 +58,7 @@ class Child:
                     stdout=output if printed is None else subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     cwd=cwd,
-                    env=env,
+                    env=environment.of() if env is None else env,
                     umask=umask,
                     start_new_session=True,
                 )

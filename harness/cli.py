@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -24,7 +24,7 @@ try:
 except ImportError as error:  # the command is there wherever the library is
     sys.exit(f"hil: {error.name} is not installed (pip install 'paradrop[harness]')")
 
-from harness import image
+from harness import image, terminal
 from harness.device import KINDS, kind_class, memory, split
 from harness.errors import HarnessError, ResultError, UsageError
 from harness.image import box
@@ -178,8 +178,9 @@ def doctor_(
         print(json.dumps({"good": not bad, "findings": known}))
         raise typer.Exit(1 if bad else 0)
     table = Table.grid(padding=(0, 2))
+    good_mark, bad_mark = ("✓", "✗") if terminal.shows("✓✗") else ("ok", "no")
     for each in findings:
-        mark = "[green]✓[/]" if each.good else "[red]✗[/]"
+        mark = f"[green]{good_mark}[/]" if each.good else f"[red]{bad_mark}[/]"
         table.add_row(mark, each.what, escape(str(each)))
     Console(highlight=False).print(table)
     for each in bad:
@@ -344,13 +345,21 @@ def main() -> None:
 
     An error of the harness is one line and exit status 1; wrong usage is one line and status 2.
     """
+    terminal.prepare()
     try:
         with _ended_by_signals():
-            app(standalone_mode=True)
+            try:
+                app(standalone_mode=True)
+            finally:
+                sys.stdout.flush()
     except HarnessError as error:
         console.print(f"[red]hil:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(USAGE_STATUS if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
+        os._exit(1)
+    except OSError as error:  # a full disk, also that of standard output; a folder that is closed
+        with suppress(OSError):
+            console.print(f"[red]hil:[/] {escape(str(error))}", soft_wrap=True)
         os._exit(1)

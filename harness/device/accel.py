@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import environment
 from harness.image import digest, tools
 
 KVM = Path("/dev/kvm")
@@ -85,6 +86,7 @@ def _runs_a_guest(qemu: str, kernel: Path) -> bool:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.DEVNULL,
+                env=environment.of(),
                 timeout=PROBE_SECONDS,
             )
         console.seek(0)

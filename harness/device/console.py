@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import re
+import shlex
 import socket
 import threading
 import time
@@ -13,9 +14,47 @@ from pathlib import Path
 
 from harness.errors import BootError, InfrastructureError
 
+CODES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours, the cursor, bracketed paste: CSI
+    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # a title: OSC
+    r"|[ -/]*[0-Z\\^-~])"  # a character set, and what else is short
+    r"|[\x01\x02\x0e\x0f]"  # readline's marks, shifts of the character set
+)
+"""What a terminal obeys and does not show (ECMA-48)."""
+
+_BEGUN = re.compile(r"\x1b(?:[ -/]*|\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)\Z")
+"""The beginning of a code whose rest is still to come."""
+
+_CODE_MOST = 4096
+"""Characters; what is longer and has no end is no code."""
+
+
+def watch(log: Path) -> str:
+    """What a person types to see a console."""
+    return f"tail -f {shlex.quote(str(log))}"
+
+
+class Codes:
+    """Takes the codes of a terminal out of text that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def without(self, text: str) -> str:
+        """@return: what a terminal shows; a code that is not whole yet comes later."""
+        text = CODES.sub("", self._rest + text)
+        begun = _BEGUN.search(text)
+        if begun is None or len(text) - begun.start() > _CODE_MOST:
+            self._rest = ""
+            return text
+        self._rest = text[begun.start() :]
+        return text[: begun.start()]
+
 
 class Console:
     """Connected to the Unix socket of a serial port; its machine also logs to `log`.
+
+    What is printed is looked at as a terminal shows it: without colours and other codes.
 
     @param device: name for errors.
     """
@@ -36,10 +75,11 @@ class Console:
 
     def _read(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        terminal = Codes()
         with contextlib.suppress(OSError):
             while data := self._socket.recv(65536):
                 with self._news:
-                    self._text += decoder.decode(data)
+                    self._text += terminal.without(decoder.decode(data))
                     self._news.notify_all()
         with self._news:
             self._closed = True

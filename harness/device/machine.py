@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
 import signal
@@ -20,7 +19,7 @@ from harness.device.accel import Accelerator
 from harness.device.agent import Agent
 from harness.device.boots import Boots
 from harness.device.console import Console
-from harness.device.qmp import Monitor, RefusedError
+from harness.device.qmp import Monitor, RefusedError, escape
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import Image
@@ -141,11 +140,6 @@ def wiring(
 
 def _socket(path: Path) -> str:
     return f"socket,path={escape(path)},server=on,wait=off"
-
-
-def escape(path: Path) -> str:
-    """A path as QEMU's option parser reads it back (a comma is doubled)."""
-    return os.fspath(path).replace(",", ",,")
 
 
 class Machine:

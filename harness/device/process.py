@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
+import pwd
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from typing import ClassVar, Literal
 
 import paradrop
+from harness import environment
 from harness.child import Child
 from harness.device.base import Completed, Device
+from harness.device.console import watch
 from harness.device.relay import Relay
 from harness.errors import CommandError, DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -39,7 +42,7 @@ class ProcessDevice(Device):
         self._home = folder / "etc"
         self.config_home = PurePosixPath(self._home)
         self.runtime_home = PurePosixPath(folder / "run")
-        self.daemon_user = getpass.getuser()
+        self.daemon_user = _user()
         self._log = folder / "console.log"
         self._child: Child | None = None
         self._relays: dict[int, Relay] = {}
@@ -47,17 +50,21 @@ class ProcessDevice(Device):
         self.links = {"wan": Link(self.name, "wan", self._switch, timeline)}
         self.power = Power(self.name, self._cut, lambda: self.daemon("start"), timeline)
         self.freeze = Freeze(self.name, self._freeze, timeline)
-        self._environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONUNBUFFERED": "1",  # its console is evidence
-            "CONFIG_HOME_DIR": f"{self._home}/",
-            "RUNTIME_HOME_DIR": f"{folder / 'run'}/",
-        }
+        # its settings are its own: a variable of our shell may have the name of one
+        self._environment = environment.of_python(
+            Path(paradrop.__file__).parents[1],
+            PATH=f"{Path(sys.executable).parent}:{environment.search_path()}",
+            HOME=str(self._home),
+            TMPDIR=str(folder / "tmp"),
+            TZ="UTC",
+            CONFIG_HOME_DIR=f"{self._home}/",
+            RUNTIME_HOME_DIR=f"{folder / 'run'}/",
+        )
 
     def start(self) -> None:
         self._home.mkdir(mode=0o750)
         (self.folder / "run").mkdir(mode=0o755)
+        (self.folder / "tmp").mkdir(mode=0o700)
         for name, data in self.config.items():
             self.write(self.config_home / name, data, mode=0o600)
         self.daemon("start")
@@ -115,7 +122,10 @@ class ProcessDevice(Device):
             raise CommandError(f"can't read {path}: {error}", device=self.name) from error
 
     def access(self) -> dict[str, str]:
-        return {"shell": f"cd {self._home}", "console": f"tail -f {self._log}"}
+        return {
+            "shell": f"cd {quote(str(self._home))}",
+            "console": watch(self._log),
+        }
 
     def wan(self, port: int) -> tuple[str, int]:
         if port not in self._relays:
@@ -190,3 +200,11 @@ class ProcessDevice(Device):
             "paradrop": paradrop.__version__,
             "python": sys.version.split()[0],
         }
+
+
+def _user() -> str:
+    """Who we are, as `stat` names the owner of our files; an account is not needed."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return "UNKNOWN"

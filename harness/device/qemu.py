@@ -15,6 +15,7 @@ from harness import image
 from harness.device import accel, golden, machine, seed, ssh, wan
 from harness.device.agent import Agent
 from harness.device.base import Completed, Device, Snapshot
+from harness.device.console import watch
 from harness.device.emulated import EmulatedDevice
 from harness.device.golden import Golden
 from harness.device.machine import Machine, Memory
@@ -282,8 +283,8 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
     def access(self) -> dict[str, str]:
         config = ssh.write_config(self.folder, self.on.ssh_port(), self.key, self._host_key)
         return {
-            "shell": f"ssh -F {config} router",
-            "console": f"tail -f {self.folder / 'console.log'}",
+            "shell": ssh.command(config),
+            "console": watch(self.folder / "console.log"),
         }
 
     # -- evidence

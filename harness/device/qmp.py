@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from harness.errors import InfrastructureError
 
 class RefusedError(InfrastructureError):
     """QEMU won't do what it was told."""
+
+
+def escape(path: Path) -> str:
+    """A path as QEMU's option parser reads it back (a comma is doubled)."""
+    return os.fspath(path).replace(",", ",,")
 
 
 class Monitor:
@@ -47,7 +53,7 @@ class Monitor:
     @property
     def option(self) -> list[str]:
         """What QEMU's command line needs to find us."""
-        return ["-qmp", f"unix:{self.path},server=off"]
+        return ["-qmp", f"unix:{escape(self.path)},server=off"]
 
     def accept(self, timeout: float = 30, check: Callable[[], None] = lambda: None) -> None:
         """Wait until QEMU has connected.

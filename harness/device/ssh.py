@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +46,22 @@ def write_config(folder: Path, port: int, key: ClientKey, host_key: str) -> Path
         path.write_bytes(data)
     config.write_text(
         f"Host router\n  HostName 127.0.0.1\n  Port {port}\n  User root\n"
-        f"  IdentityFile {identity}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n"
+        f"  IdentityFile {_word(identity)}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {_word(known)}\n"
         "  StrictHostKeyChecking yes\n"
     )
     return config
+
+
+def command(config: Path) -> str:
+    """What a person types to get into the device of a configuration."""
+    return f"ssh -F {shlex.quote(str(config))} router"
+
+
+def _word(path: Path) -> str:
+    """A path as ssh_config(5) reads it back: one word, without its tokens and variables.
+
+    A `${` can't be written at all: it is left as it is.
+    """
+    text = os.fspath(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"'

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.child import Child
-from harness.device.qmp import Monitor
+from harness.device.qmp import Monitor, escape
 from harness.device.switch import Switch
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
@@ -88,7 +88,7 @@ class Wan:
         """What QEMU's `-netdev` takes for a cable between a socket of its own and the switch."""
         ends = {"local": socket, "remote": self._folder / "switch"}
         return ",".join(
-            ["dgram", *(f"{end}.type=unix,{end}.path={path}" for end, path in ends.items())]
+            ["dgram", *(f"{end}.type=unix,{end}.path={escape(path)}" for end, path in ends.items())]
         )
 
     def _start(self) -> None:

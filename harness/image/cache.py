@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import ImageError
+from harness.errors import ImageError, InfrastructureError
 from harness.image.digest import sha256
 
 MANIFEST = "manifest.json"
@@ -33,9 +33,18 @@ Manifest = dict[str, Any]
 
 
 def folder() -> Path:
-    """Where images are kept: `paradrop-hil/images` of the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "paradrop-hil" / "images"
+    """Where images are kept: `paradrop-hil/images` of the user's cache.
+
+    @raise InfrastructureError: we are nobody who has one.
+    """
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise InfrastructureError(
+            f"there is no home folder for the user {os.getuid()}",
+            hint="set HOME, or XDG_CACHE_HOME",
+        ) from error
+    return Path(cache).absolute() / "paradrop-hil" / "images"
 
 
 def lock_of(target: Path) -> Path:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import environment
 from harness.errors import ImageError, MissingToolError
 
-_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_SHARED = (*environment.NETWORK, *environment.PYTHON, "HOME")
+"""What a program of a build may need of ours: it downloads, unpacks, compiles."""
 
 
 def find(program: str, package: str) -> str:
-    """The path of a program; users other than root may have no `sbin` in their search path.
+    """The path of a program.
 
     @raise MissingToolError: it is not installed.
     """
-    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS))
-    path = shutil.which(program, path=folders)
+    path = shutil.which(program, path=environment.search_path())
     if path is None:
         raise MissingToolError(program, package)
     return path
@@ -29,7 +30,13 @@ def find(program: str, package: str) -> str:
 @functools.cache
 def version(program: str) -> str:
     """What a program says that it is, when asked for its `--version`."""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "--version"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=environment.of(),
+    )
     return done.stdout.partition("\n")[0]
 
 
@@ -56,10 +63,11 @@ def run(
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         cwd=cwd,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        env=environment.of(_SHARED, **{"TMPDIR": tempfile.gettempdir(), **(env or {})}),
+        umask=environment.UMASK,
         check=False,
     )
     if done.returncode:

@@ -11,10 +11,14 @@ from typing import Any
 
 import crochet
 from autobahn.twisted.wamp import ApplicationSession
-from autobahn.twisted.websocket import WampWebSocketClientFactory, connectWS
+from autobahn.twisted.websocket import (
+    WampWebSocketClientFactory,
+    WampWebSocketClientProtocol,
+    connectWS,
+)
 from autobahn.wamp.auth import create_authenticator
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.serializer import MsgPackSerializer
+from autobahn.wamp.serializer import CBORSerializer
 from autobahn.wamp.types import Challenge, CloseDetails, SessionDetails
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import ReconnectingClientFactory
@@ -53,6 +57,7 @@ class Client:
     """Keeps a session joined and tells waiting threads of every change.
 
     @param url: of the router, without TLS.
+    @ivar unreadable: what was wrong with the last message that could not be read; else empty.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Client:
         self._session: ApplicationSession | None = None
         self._joined_at = 0.0
         self._refused = ""
+        self.unreadable = ""
         self._events: dict[str, deque[Event]] = {}
         self._joins: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_KEPT)
         self._watcher = watcher
@@ -147,13 +153,21 @@ class Client:
             raise
 
     def subscribe(self, topic: str, deadline: float) -> None:
-        """Keep the events of `topic` from now on, over every rejoin."""
+        """Keep the events of `topic` from now on, over every rejoin.
+
+        @raise crochet.TimeoutError, autobahn.wamp.exception.Error: it is not subscribed.
+        """
         session = self.session(deadline)
         with self._changed:
             if topic in self._events:
                 return
             self._events[topic] = deque(maxlen=_KEPT)
-        self.run(lambda: self._listen(session, topic), max(1.0, deadline - time.monotonic()))
+        try:
+            self.run(lambda: self._listen(session, topic), max(1.0, deadline - time.monotonic()))
+        except BaseException:
+            with self._changed:
+                self._events.pop(topic, None)
+            raise
 
     def events(self, topic: str) -> list[Event]:
         """What came on a topic that was subscribed, oldest first."""
@@ -255,6 +269,14 @@ class _Session(ApplicationSession):
         super().onDisconnect()
 
 
+class _Protocol(WampWebSocketClientProtocol):
+    """Tells what can't be read: the connection is given up for that, and it is a peer's fault."""
+
+    def _bailout(self, code: int, reason: str | None = None) -> None:
+        self.factory.client.unreadable = reason or f"status {code}"
+        super()._bailout(code, reason)
+
+
 class _Factory(WampWebSocketClientFactory, ReconnectingClientFactory):
     """Tries again at a steady pace: the router is on this machine and a test is waiting."""
 
@@ -262,10 +284,12 @@ class _Factory(WampWebSocketClientFactory, ReconnectingClientFactory):
     factor = 1.0
     jitter = 0.0
     noisy = False
+    protocol = _Protocol
 
     def __init__(self, client: Client) -> None:
+        self.client = client
         super().__init__(  # type: ignore[no-untyped-call]
-            lambda: _Session(client), url=client.url, serializers=[MsgPackSerializer()]
+            lambda: _Session(client), url=client.url, serializers=[CBORSerializer()]
         )
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             openHandshakeTimeout=5, autoPingInterval=5, autoPingTimeout=5

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness.node import wire
 from harness.node.certificates import Certificates
 from harness.node.registry import DEVICE, OPERATOR, PROVISIONER
 from harness.node.uris import AUTHORIZE, PATH, PROVISION, REALM
@@ -118,6 +119,7 @@ def _listener(
                     "auto_ping_timeout": int(PING_TIMEOUT * 1000),
                     "fail_by_drop": True,
                     "open_handshake_timeout": 30000,
+                    "max_message_size": wire.MAX_BYTES,
                 },
             },
         },

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import environment
 from harness.child import Child
 from harness.errors import InfrastructureError
+
+_ABSENT = Path(__file__).with_name("absent")
+"""Modules that crossbar takes for not installed."""
 
 
 def find() -> Path:
@@ -23,7 +26,7 @@ def find() -> Path:
     program = Path(sys.executable).with_name("crossbar")
     if program.exists():
         return program
-    elsewhere = shutil.which("crossbar")
+    elsewhere = shutil.which("crossbar", path=environment.search_path())
     if elsewhere is None:
         raise InfrastructureError(
             f"crossbar is not installed: there is no {program}",
@@ -51,6 +54,6 @@ def launch(folder: Path, config: Mapping[str, Any], printed: Callable[[str], Non
             *("--loglevel", "info", "--logformat", "standard", "--color", "false"),
         ],
         folder / "crossbar.log",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},  # evidence must not wait for a full buffer
+        env=environment.of_python(_ABSENT, HOME=str(folder), TMPDIR=str(folder)),
         printed=printed,
     )

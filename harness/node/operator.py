@@ -7,17 +7,20 @@ thread, blocks, and gives up at its time-out. The client rejoins by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 import crochet
-from autobahn.wamp.exception import ApplicationError, Error, TransportLost
+from autobahn.exception import PayloadExceededError
+from autobahn.wamp.exception import ApplicationError, Error, SerializationError
 from autobahn.wamp.types import PublishOptions
 
 from harness.errors import DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.injector import injected
+from harness.node import uris, wire
 from harness.node.client import Client, Event
 from harness.node.uris import of_device
 
@@ -71,10 +74,17 @@ class Operator:
         while True:
             left = max(0.1, deadline - time.monotonic())
             page = self.call(pdid, "logs", since, cursor=cursor, timeout=left)
-            records.extend(page["records"])
-            cursor = page["cursor"]
+            try:
+                records.extend(page["records"])
+                cursor = page["cursor"]
+            except (TypeError, KeyError) as error:
+                why = f"{of_device('logs', pdid)} answered no page of records: {page!r:.200}"
+                raise DeviceError(why, device=pdid) from error
             if cursor is None:
                 return records
+            if time.monotonic() > deadline:
+                why = f"after {timeout:g} s and {len(records)} records there are more"
+                raise DeviceError(f"{of_device('logs', pdid)}: {why}", device=pdid)
 
     def config(
         self, pdid: str, changes: dict[str, Any] | None = None, timeout: float = 10
@@ -92,45 +102,59 @@ class Operator:
         """Call `org.paradrop.<procedure>.<pdid>`, the pdid as its first argument.
 
         Waits for the procedure when the device has not registered it yet.
-        @raise DeviceError: no answer within `timeout` seconds, or the answer is an error; the
-            ApplicationError is its `__cause__`.
+        @raise DeviceError: no answer within `timeout` seconds, or the answer is an error, or
+            nothing that can be sent or read; the error of WAMP is its `__cause__`.
+        @raise UsageError: it can't be called like that: see `harness.node.wire`.
         @raise InfrastructureError: the router is away.
         """
         uri = of_device(procedure, pdid)
+        wire.check(f"calling {uri}", args, kwargs)
         deadline = time.monotonic() + timeout
         while True:
             session = self._client.session(deadline)
-            seen = self._client.changes
+            seen, self._client.unreadable = self._client.changes, ""
             try:
                 return self._client.run(
                     partial(session.call, uri, pdid, *args, **kwargs), deadline - time.monotonic()
                 )
-            except ApplicationError as error:
-                if error.error.startswith("wamp.close."):  # our own session went with the router
-                    raise _away(f"calling {uri}") from error
-                absent = error.error == ApplicationError.NO_SUCH_PROCEDURE
+            except crochet.TimeoutError as error:
+                why = f"did not answer within {timeout:g} s"
+                raise DeviceError(f"{uri} {why}", device=pdid) from error
+            except (Error, PayloadExceededError) as error:
+                absent = getattr(error, "error", "") == ApplicationError.NO_SUCH_PROCEDURE
                 if absent and self._client.wait_change(seen, deadline):
                     continue
-                if absent:
-                    why = f"{uri} was not registered within {timeout:g} s"
-                elif error.error in _GONE:
-                    why = f"{uri} lost its session while it was called"
-                else:
-                    why = f"{uri} answered {error.error}: {error.error_message()}"
-                raise DeviceError(why, device=pdid) from error
-            except crochet.TimeoutError as error:
-                raise DeviceError(
-                    f"{uri} did not answer within {timeout:g} s", device=pdid
-                ) from error
-            except Error as error:
-                raise _away(f"calling {uri}") from error
+                if not absent and self._lost(error) and not self._client.unreadable:
+                    raise _away(f"calling {uri}") from error
+                why = f"was not registered within {timeout:g} s" if absent else self._failure(error)
+                raise DeviceError(f"{uri} {why}", device=pdid) from error
+
+    @staticmethod
+    def _lost(error: Exception) -> bool:
+        """Whether a call failed because our own session ended."""
+        if isinstance(error, ApplicationError):
+            return bool(error.error.startswith("wamp.close."))
+        # what the callee, or the router for it, could not serialise has these classes
+        return not isinstance(error, SerializationError | PayloadExceededError)
+
+    def _failure(self, error: Exception) -> str:
+        """What a device has done instead of answering."""
+        if self._lost(error):
+            return f"answered what can't be read: {self._client.unreadable}"
+        if not isinstance(error, ApplicationError):
+            return f"answered what can't be sent: {error!s:.500}"
+        if error.error in _GONE:
+            return "lost its session while it was called"
+        return f"answered {error.error_message():.500}"
 
     def publish(self, pdid: str, topic: str, *args: Any, **kwargs: Any) -> None:
         """Publish to `org.paradrop.<topic>.<pdid>`, the pdid first; returns when the router has it.
 
+        @raise UsageError: it can't be published like that: see `harness.node.wire`.
         @raise InfrastructureError: the router is away, or refused it.
         """
         uri = of_device(topic, pdid)
+        wire.check(f"publishing {uri}", args, kwargs)
         options = PublishOptions(acknowledge=True)
         self._ask(
             f"publishing {uri}",
@@ -149,7 +173,8 @@ class Operator:
         uri = of_device(topic, pdid)
         after = time.monotonic() if since is None else since
         deadline = time.monotonic() + timeout
-        self._client.subscribe(uri, deadline)
+        with _router_to_blame(f"subscribing {uri}", timeout):
+            self._client.subscribe(uri, deadline)
         while True:
             seen = self._client.changes
             for event in self._client.events(uri):
@@ -161,6 +186,7 @@ class Operator:
 
     def sessions(self, pdid: str) -> list[int]:
         """Ids of its live sessions, as the router has them now."""
+        uris.check("pdid", pdid)
 
         async def find(session: Any) -> list[int]:
             live = await session.call("wamp.session.list")
@@ -173,19 +199,21 @@ class Operator:
 
     def registrations(self, pdid: str) -> list[str]:
         """The registered procedures that end in its pdid."""
+        uris.check("pdid", pdid)
 
         async def find(session: Any) -> list[str]:
             live = (await session.call("wamp.registration.list"))["exact"]
             known = self._uris
             await self._learn(session, live, known, "wamp.registration.get", "uri")
-            uris = (known.get(number, "") for number in live)
-            return sorted(uri for uri in uris if uri.endswith(f".{pdid}"))
+            found = (known.get(number, "") for number in live)
+            return sorted(uri for uri in found if uri.endswith(f".{pdid}"))
 
-        uris: list[str] = self._ask("listing registrations", find)
-        return uris
+        registered: list[str] = self._ask("listing registrations", find)
+        return registered
 
     def end_sessions(self, pdid: str) -> None:
         """Make the router end all sessions of an authid; one that is ending already is no error."""
+        uris.check("pdid", pdid)
 
         async def end(session: Any) -> None:
             try:
@@ -323,15 +351,26 @@ class Operator:
     def _ask(self, doing: str, question: Callable[[Any], Any]) -> Any:
         """Ask the router itself; whatever goes wrong is the infrastructure's."""
         session = self._client.session(time.monotonic() + _ROUTER_TIMEOUT)
-        try:
+        with _router_to_blame(doing, _ROUTER_TIMEOUT):
             return self._client.run(lambda: question(session), _ROUTER_TIMEOUT)
-        except crochet.TimeoutError as error:
-            raise InfrastructureError(
-                f"{doing}: the router did not answer within {_ROUTER_TIMEOUT:g} s"
-            ) from error
-        except (Error, TransportLost) as error:
+
+
+@contextmanager
+def _router_to_blame(doing: str, timeout: float) -> Iterator[None]:
+    """What fails in here is the infrastructure's."""
+    try:
+        yield
+    except crochet.TimeoutError as error:
+        why = f"the router did not answer within {timeout:g} s"
+        raise InfrastructureError(f"{doing}: {why}") from error
+    except ApplicationError as error:
+        if error.error.startswith("wamp.close."):  # our own session went with the router
             raise _away(doing) from error
+        why = f"{error.error_message():.500}"
+        raise InfrastructureError(f"{doing}: the router refused it: {why}") from error
+    except Error as error:
+        raise _away(doing) from error
 
 
 def _away(doing: str) -> InfrastructureError:
-    return InfrastructureError(f"{doing} failed: the router went away or refused it")
+    return InfrastructureError(f"{doing} failed: the router went away")

@@ -180,6 +180,9 @@ def _run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _load_settings(options)
+    # autobahn imports each serializer that is installed. This one is not used here, and prints a
+    # traceback, without an error, where NumPy is newer than it knows.
+    sys.modules.setdefault("bjdata", None)  # type: ignore[arg-type]
     with pidfile.PidFile(Path(settings.RUNTIME_HOME_DIR)):
         from paradrop.daemon.router import run
 

@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 from harness import image
 from harness.device import accel, memory, wan
 from harness.device.base import Completed, read_or_why
+from harness.device.console import watch
 from harness.device.emulated import EmulatedDevice
 from harness.device.file import description, disk, qemu
 from harness.device.file.description import Firmware
@@ -325,7 +326,7 @@ class FileDevice(EmulatedDevice):
 
     def access(self) -> dict[str, str]:
         return {
-            "console": f"tail -f {self.folder / 'console.log'}",
+            "console": watch(self.folder / "console.log"),
             "ssh": f"ssh -p {self.on.ssh_port()} root@127.0.0.1",
         }
 

@@ -9,6 +9,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from harness import environment
 from harness.errors import InfrastructureError, UsageError
 from harness.image import tools
 
@@ -74,8 +75,10 @@ def _img(words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [program, *words],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
+        env=environment.of(),
+        umask=environment.UMASK,
         stdin=subprocess.DEVNULL,
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from harness.device.accel import Accelerator
 from harness.device.file.description import Firmware
-from harness.device.machine import TRANSLATED_MIB, escape, wiring
+from harness.device.machine import TRANSLATED_MIB, wiring
+from harness.device.qmp import escape
 from harness.errors import InfrastructureError, UsageError
 
 EFI = {"aarch64": (Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"), "qemu-efi-aarch64")}

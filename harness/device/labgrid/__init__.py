@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harness.device import wan
 from harness.device.base import Completed, Device, read_or_why
 from harness.device.boots import Boots
+from harness.device.console import watch
 from harness.device.software import Software
 from harness.errors import (
     BootError,
@@ -360,7 +361,7 @@ class LabgridDevice(Device):
 
     def access(self) -> dict[str, str]:
         where = self._place or f"-c {self.argument}"
-        known = {"console": f"tail -f {self.folder / 'console.log'}"} if self._console else {}
+        known = {"console": watch(self.folder / "console.log")} if self._console else {}
         if self._place:
             known["labgrid"] = f"labgrid-client -p {where} show"
         return known

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from labgrid import Target
 
+from harness import environment
 from harness.device.base import Completed
 from harness.errors import BootError, InfrastructureError
 
@@ -97,7 +98,7 @@ class Ssh:
             raise InfrastructureError("is not connected", device=self._device)
         words = [*self._words(), self._host, "--", command]
         try:
-            done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout)
+            done = self._ssh(words, timeout, stdin)
         except subprocess.TimeoutExpired as error:
             raise InfrastructureError(
                 f"`{command[:200]}`: no end within {timeout:g} s", device=self._device
@@ -109,11 +110,18 @@ class Ssh:
             )
         return Completed(command, done.returncode, done.stdout, done.stderr)
 
+    @staticmethod
+    def _ssh(
+        words: list[str], timeout: float, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        shared = environment.of(environment.PERSON)
+        return subprocess.run(words, input=stdin, capture_output=True, timeout=timeout, env=shared)
+
     def _tell(self, command: str) -> bool:
         """@return: whether the driver's connection lives, and has done it."""
         words = [*self._words(), "-O", command, self._host]
         try:
-            return subprocess.run(words, capture_output=True, timeout=10).returncode == 0
+            return self._ssh(words, 10).returncode == 0
         except subprocess.TimeoutExpired:
             return False
 

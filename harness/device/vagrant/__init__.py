@@ -17,8 +17,9 @@ from harness.device import ssh, wan
 from harness.device.agent import Agent
 from harness.device.base import Completed
 from harness.device.boots import Boots
-from harness.device.console import Console
+from harness.device.console import Console, watch
 from harness.device.own_image import OwnImageDevice
+from harness.device.qmp import escape
 from harness.device.vagrant import session
 from harness.device.vagrant.session import Session
 from harness.errors import BootError, DeviceError, InfrastructureError, UsageError
@@ -137,14 +138,15 @@ class VagrantDevice(OwnImageDevice):
     @staticmethod
     def _words(home: Path) -> list[str]:
         """QEMU's options beside those of the box."""
-        console = f"socket,id=console,path={home}/console.sock,server=on,wait=off"
+        place = escape(home)
+        console = f"socket,id=console,path={place}/console.sock,server=on,wait=off"
         return [
-            *("-chardev", f"{console},logfile={home}/console.log,logappend=on"),
+            *("-chardev", f"{console},logfile={place}/console.log,logappend=on"),
             *("-serial", "chardev:console"),
-            *("-chardev", f"socket,id=agent,path={home}/agent.sock,server=on,wait=off"),
+            *("-chardev", f"socket,id=agent,path={place}/agent.sock,server=on,wait=off"),
             *("-device", "virtio-serial-pci,id=agent-port,bus=pcie.0,addr=0x18"),
             *("-device", "virtserialport,bus=agent-port.0,chardev=agent,name=org.paradrop.agent"),
-            *("-object", f"filter-dump,id=wan-packets,netdev=wan,file={home}/wan.pcap"),
+            *("-object", f"filter-dump,id=wan-packets,netdev=wan,file={place}/wan.pcap"),
         ]
 
     def _attach(self) -> None:
@@ -331,8 +333,8 @@ class VagrantDevice(OwnImageDevice):
         key = ssh.ClientKey(private, public)
         config = ssh.write_config(self.folder, int(port[1]), key, host_key)
         return {
-            "shell": f"ssh -F {config} router",
-            "console": f"tail -f {self._on.home / 'console.log'}",
+            "shell": ssh.command(config),
+            "console": watch(self._on.home / "console.log"),
         }
 
     # -- evidence

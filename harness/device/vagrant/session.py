@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness import environment
 from harness.child import Child
 from harness.errors import InfrastructureError
 from harness.image import tools
@@ -109,8 +110,7 @@ class Session:
         """All that Vagrant and libvirt are told; nothing of ours, as an empty `VAGRANT_LOG`."""
         home = self.home
         return {
-            "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
-            "LANG": "C.UTF-8",
+            **environment.of(),
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "XDG_CACHE_HOME": str(home / "cache"),
@@ -137,6 +137,7 @@ class Session:
             stdin=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
+            env=environment.of(),
         )
         self._daemon = self._child("libvirtd", self.home / "libvirtd.log")
         socket = self.home / "run/libvirt/libvirt-sock"

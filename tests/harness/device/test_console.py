@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.device.console import Console
+from harness.device.console import Console, watch
 from harness.errors import BootError, InfrastructureError
 
 LIMIT = 10.0
@@ -95,3 +96,21 @@ def test_nothing_is_typed_on_a_machine_that_has_ended(port: SerialPort) -> None:
 def test_no_console_is_an_infrastructure_error(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="router: no console at"):
         Console("router", tmp_path / "none.sock", tmp_path / "log")
+
+
+def test_a_prompt_in_colour_matches_as_a_terminal_shows_it(port: SerialPort) -> None:
+    title = "\x1b]0;root@router: ~\x07\x1b]2;two\x1b\\"
+    prompt = f"{title}\x1b[?2004h\x1b(B\x1b[m\x01\x1b[01;32m\x02root\x1b[0m:\x1b[38;5;12m~\x1b[m# "
+    for byte in f"\nlogged in\n{prompt}".encode():
+        port.prints(bytes([byte]))
+    found = port.console.wait_for(r"logged in\nroot:~# ", LIMIT)
+    assert "\x1b" not in found.string
+
+
+def test_an_escape_that_never_ends_does_not_hide_what_follows(port: SerialPort) -> None:
+    port.prints(b"\x1b]0;no end" + b"x" * 5000 + b" prompt# ")
+    port.console.wait_for("prompt# ", LIMIT)
+
+
+def test_the_command_that_shows_a_console_holds_in_any_folder() -> None:
+    assert shlex.split(watch(Path("/tmp/a b/it's"))) == ["tail", "-f", "/tmp/a b/it's"]

@@ -217,3 +217,8 @@ def test_closed_it_leaves_no_process(bench: Bench) -> None:
     assert not alive(pid)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), LIMIT)
+
+
+def test_its_console_has_no_alarm_of_what_it_does_not_use(device: ProcessDevice) -> None:
+    assert "NumPy" not in device.evidence()["console"]
+    assert "Traceback" not in device.evidence()["console"]

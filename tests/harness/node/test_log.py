@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from harness.node import Node
 from harness.node.log import entries, evidence
 
 LOG = """\
@@ -37,3 +38,8 @@ def test_evidence_is_of_a_time_and_names_the_exceptions() -> None:
 def test_without_exceptions_there_is_no_text_of_them() -> None:
     assert evidence(LINES, at(26)) == {"crossbar": LINES[-1]}
     assert evidence([], 0) == {"crossbar": ""}
+
+
+def test_a_node_that_starts_raises_no_alarm(node: Node) -> None:
+    assert "Traceback" not in node.log.read_text()
+    assert "NumPy" not in node.log.read_text()
