@@ -71,6 +71,7 @@ def qualify(
         raise UsageError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
     if not any(suites.rglob("*.py")):
         raise UsageError(f"no tests in {suites}/", hint="a suite is a file test_….py")
+    _check(kinds)
     keeping.check(keeping.given(report))
     _prepare(kinds)
     arguments = [str(suites), "--report", report, "-p", "no:cacheprovider", "-v"]
@@ -278,6 +279,12 @@ def _duration(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def _check(kinds: list[str]) -> None:
+    """@raise HarnessError: there is no such kind of device, or this computer can't have it."""
+    for kind in kinds:
+        kind_class(kind).check_host(split(kind)[1])
+
+
 def _prepare(kinds: list[str]) -> None:
     """Everything that the kinds of device need, or an error before any time is spent.
 
@@ -288,8 +295,7 @@ def _prepare(kinds: list[str]) -> None:
     """
     from harness.bench import prepare
 
-    for kind in kinds:
-        kind_class(kind).check_host(split(kind)[1])
+    _check(kinds)
     for kind in kinds:
         if arch := getattr(kind_class(kind), "arch", None):
             _build(arch)
@@ -332,3 +338,6 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         os._exit(1)
+    except OSError as error:  # such as a full disk
+        console.print(f"[red]hil:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
