@@ -62,12 +62,15 @@ def text(value: str) -> str:
 
 
 def shortened(value: str, most: int) -> str:
-    """The beginning and the end of a text that is longer than `most` characters."""
+    """The beginning and the end of a text that is longer than `most` characters.
+
+    Two texts stay different.
+    """
     if len(value) <= most:
         return value
     half = most // 2
-    left_out = len(value) - 2 * half
-    return f"{value[:half]} … {left_out} characters left out … {value[-half:]}"
+    left_out = f"{len(value) - 2 * half} characters left out, {digest(value)}"
+    return f"{value[:half]} … {left_out} … {value[-half:]}"
 
 
 def digest(value: str, digits: int = 10) -> str:
