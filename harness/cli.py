@@ -67,6 +67,7 @@ def qualify(
     import pytest
 
     kinds = device or QUALIFIED
+    _check(kinds)
     if not suites.is_dir():
         raise UsageError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
     if not any(suites.rglob("*.py")):
@@ -100,6 +101,7 @@ def up(
     """Bring up a node and a device that has joined it, and keep them until Ctrl-C."""
     from harness.bench import Bench
 
+    _check([kind])
     _prepare([kind])
     logging.getLogger("twisted").addHandler(logging.NullHandler())  # what counts is raised
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
@@ -146,6 +148,7 @@ def export(
         ) from error
 
     check_kind(kind)
+    _check([kind])
     _prepare([kind])
     export(kind, place or ["router-1"], coordinator, name or socket.gethostname(), _say)
 
@@ -199,7 +202,10 @@ def build(
     rebuild: Annotated[bool, typer.Option(help="Even if nothing changed.")] = False,
 ) -> None:
     """Build router images, or find them in the cache; prints their folders."""
-    for each in arch or image.ARCHITECTURES:
+    wanted = arch or list(image.ARCHITECTURES)
+    for each in wanted:
+        image.check(each)
+    for each in wanted:
         print(_build(each, rebuild=rebuild).folder)
 
 
@@ -280,22 +286,24 @@ def _duration(seconds: float) -> str:
 
 
 def _check(kinds: list[str]) -> None:
-    """@raise HarnessError: there is no such kind of device, or this computer can't have it."""
+    """Look whether there can be devices of these kinds, before any time is spent.
+
+    @raise UsageError: there is no such kind, or its argument is wrong.
+    @raise HarnessError: QEMU is missing, or whatever else they need.
+    """
+    for kind in kinds:
+        kind_class(kind)
     for kind in kinds:
         kind_class(kind).check_host(split(kind)[1])
 
 
 def _prepare(kinds: list[str]) -> None:
-    """Everything that the kinds of device need, or an error before any time is spent.
+    """Make the images of the kinds of device, and the golden states that devices start from.
 
-    Images, and the golden states that devices start from.
-
-    @raise UsageError: there is no such kind, or its argument is wrong.
-    @raise HarnessError: QEMU is missing, an image can't be built.
+    @raise HarnessError: an image can't be built, or does not boot.
     """
     from harness.bench import prepare
 
-    _check(kinds)
     for kind in kinds:
         if arch := getattr(kind_class(kind), "arch", None):
             _build(arch)

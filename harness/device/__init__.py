@@ -44,9 +44,11 @@ def label(kind: str) -> str:
 def kind_class(kind: str) -> type[Device]:
     """The class of a kind of device.
 
-    @raise UsageError: there is no such kind.
+    @raise UsageError: there is no such kind, or nothing follows its colon.
     """
-    name = split(kind)[0]
+    name, argument = split(kind)
+    if kind.endswith(":") and not argument:
+        raise UsageError(f"{kind!r}: nothing follows the colon")
     try:
         module, _, name = KINDS[name].partition(":")
     except KeyError:

@@ -22,7 +22,7 @@ The console has a root shell, with or without network. A boot prints `paradrop: 
 """
 
 from harness.image.architecture import ARCHITECTURES, Architecture
-from harness.image.build import Image, build, find
+from harness.image.build import Image, build, check, find
 from harness.image.hostkey import host_key
 from harness.image.state import (
     AUTHORIZED_KEYS,
@@ -43,6 +43,7 @@ __all__ = [
     "Image",
     "StateFile",
     "build",
+    "check",
     "find",
     "host_key",
     "state_disk",

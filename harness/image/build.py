@@ -109,10 +109,15 @@ def find(arch: str, *, project: Path | None = None) -> Image | None:
     return None if entry is None else _image(arch, entry[0], key, entry[1])
 
 
-def inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
-    """@return: with the checkout, and its list of what the daemon needs."""
+def check(arch: str) -> None:
+    """@raise UsageError: there is no such architecture."""
     if arch not in ARCHITECTURES:
         raise UsageError(f"no architecture {arch}", hint=f"there are {', '.join(ARCHITECTURES)}")
+
+
+def inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
+    """@return: with the checkout, and its list of what the daemon needs."""
+    check(arch)
     architecture = ARCHITECTURES[arch]
     checkout = project or Path(harness.__file__).resolve().parents[1]
     needs = checkout / "requirements" / architecture.requirements

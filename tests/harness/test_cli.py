@@ -29,9 +29,12 @@ def hil(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """What it says: one line of an error, and nothing else."""
-    assert done.returncode == 1
+def refusal(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
+    """What it says: one line of an error, and nothing else.
+
+    @param status: 2 for wrong usage.
+    """
+    assert done.returncode == status
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     return line
@@ -39,6 +42,9 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_table_of_no_report(tmp_path: Path) -> None:
     assert "no report in nowhere: " in refusal(hil("kinds", "nowhere", cwd=tmp_path, COLUMNS="400"))
+    for content in (b"", b"\xff", b"[]", b'{"schema": 99}', b'{"schema": 1}'):
+        (tmp_path / "result.json").write_bytes(content)
+        assert "no report in .: " in refusal(hil("kinds", ".", cwd=tmp_path, COLUMNS="400"))
 
 
 @pytest.mark.parametrize("words", [["up", "toaster"], ["qualify", "--device", "toaster"]])
@@ -62,7 +68,8 @@ def test_a_missing_qemu_is_named_with_its_package(
     kind: str, program: str, package: str, tmp_path: Path
 ) -> None:
     line = refusal(
-        hil("up", f"qemu-{kind}", cwd=tmp_path, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+        hil("up", f"qemu-{kind}", cwd=tmp_path, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path)),
+        status=1,
     )
     assert line == f"hil: {program} is not installed (apt-get install {package})"
     assert list(tmp_path.iterdir()) == []
@@ -71,6 +78,63 @@ def test_a_missing_qemu_is_named_with_its_package(
 def test_outside_a_checkout_it_says_where_to_be(tmp_path: Path) -> None:
     line = refusal(hil("qualify", cwd=tmp_path))
     assert line == "hil: no suites in hil/ (run it in a checkout, or use --suites)"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["up", "process:two"], "takes no argument, not 'two'"),
+        (["up", "process:"], "nothing follows the colon"),
+        (["up", "vagrant:z80"], "no architecture 'z80'"),
+        (["up", "file"], "of which image?"),
+        (["up", "file:nowhere.yaml"], "can't be read"),
+        (["up", "file:bad.yaml"], "no YAML: line 1"),
+        (["up", "labgrid"], "which one?"),
+        (["up", "labgrid:bad.yaml"], "labgrid can't use bad.yaml"),
+        (["export", "process"], "can't be exported"),
+        (["qualify", "--device", "file:bad.yaml"], "no YAML: line 1"),
+        (["qualify", "--suites", "bad.yaml"], "no suites in bad.yaml/"),
+        (["qualify", "--report", "bad.yaml", "--device", "process"], "no report can be written"),
+        (["qualify", "--report", "x" * 300], "no report can be written"),
+        (["qualify", "--report", ""], "the name of the report's folder is empty"),
+        (["qualify", "--suites", "empty", "--device", "process"], "no tests in empty/"),
+        (["image", "build", "z80"], "no architecture z80"),
+        (["image", "build", "x86_64", "z80"], "no architecture z80"),
+        (["image", "box", "z80"], "no architecture z80"),
+        (["prune"], "No such command"),
+        (["image", "prune", "--keep-days", "some"], "Usage: hil image prune"),
+    ],
+)
+def test_wrong_usage_is_said_before_anything_runs(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "hil").mkdir()
+    (tmp_path / "hil" / "test_any.py").write_text("def test_any(): pass\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.yaml").write_text("image: [")
+    before = sorted(tmp_path.iterdir())
+    done = hil(*words, cwd=tmp_path, COLUMNS="400", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_without_a_test_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("")
+    words = ["--suites", ".", "--device", "process", "--report", "out"]
+    done = hil("qualify", *words, cwd=tmp_path, COLUMNS="400")
+    assert done.returncode == 2
+    assert "no tests in ./" in done.stderr
+
+
+def test_what_pytest_calls_wrong_usage_is_that_of_qualify(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    (tmp_path / "test_any.py").write_text("def test_any(): pass\n")
+    words = ["--suites", ".", "--device", "process", "--report", "out"]
+    done = hil("qualify", *words, cwd=tmp_path, COLUMNS="400")
+    assert done.returncode == 2
+    assert "--no-such-option" in done.stderr
 
 
 def test_an_error_is_shown_as_it_is(tmp_path: Path) -> None:
@@ -95,7 +159,9 @@ def test_a_box_is_named_with_the_command_that_is_next(tmp_path: Path) -> None:
 def test_where_only_the_library_is_installed_it_says_what_is_missing() -> None:
     program = "import sys; sys.modules['typer'] = None; import harness.cli"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert refusal(done) == "hil: typer is not installed (pip install 'paradrop[harness]')"
+    assert (
+        refusal(done, status=1) == "hil: typer is not installed (pip install 'paradrop[harness]')"
+    )
 
 
 def test_no_images_to_list(tmp_path: Path) -> None:

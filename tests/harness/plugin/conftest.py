@@ -29,9 +29,13 @@ class Suites:
             (folder / f"{name}.py").write_text(textwrap.dedent(text))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return self.start_plain("--report", str(self.report), *arguments)
+
+    def start_plain(self, *arguments: str) -> subprocess.Popen[str]:
+        """Without a report."""
         ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"}
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *QUIETLY, "--report", str(self.report), *arguments],
+            [sys.executable, "-m", "pytest", *QUIETLY, *arguments],
             cwd=self.folder,
             env={name: value for name, value in os.environ.items() if name not in ours},
             stdout=subprocess.PIPE,

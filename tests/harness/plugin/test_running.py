@@ -50,6 +50,40 @@ def test_an_argument_that_the_kind_does_not_take_is_a_usage_error(
     status, output = made.run("--device", "process:two")
     assert status == 4, output
     assert "process: takes no argument, not 'two'" in output
+    status, output = made.run("--device", "process", "--device", "process:")
+    assert status == 4, output
+    assert "'process:': nothing follows the colon" in output
+
+
+def test_a_device_that_is_named_twice_is_one(suites: Callable[..., Any]) -> None:
+    made = suites(test_any="def test_any(device_kind): pass")
+    assert made.run("--device", "process", "--device", "process")[0] == 0
+    assert [test["device"] for test in made.result["tests"]] == ["process"]
+
+
+@pytest.mark.parametrize("expression", ["smok", "smoke or lnog", "not (smok)", "needs(x=1) and no"])
+def test_an_unknown_mark_to_select_by_is_a_usage_error(
+    suites: Callable[..., Any], expression: str
+) -> None:
+    made = suites(test_any="def test_any(device_kind): pass")
+    for arguments in ([], ["-n", "1"]):
+        status, output = made.run("-m", expression, *arguments)
+        assert status == 4, output
+        assert "unknown mark" in output
+        assert "smoke" in output
+
+
+def test_known_marks_select(suites: Callable[..., Any]) -> None:
+    made = suites(
+        test_any="""
+            import pytest
+            @pytest.mark.smoke
+            def test_one(device_kind): pass
+            def test_other(device_kind): pass
+        """
+    )
+    assert made.run("-m", "smoke and not (long or needs)")[0] == 0
+    assert [test["id"] for test in made.result["tests"]] == ["test_any.py::test_one"]
 
 
 def test_an_interrupted_run_says_so_and_leaves_nothing(suites: Callable[..., Any]) -> None:
