@@ -72,7 +72,6 @@ def qualify(
         raise UsageError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
     if not any(suites.rglob("*.py")):
         raise UsageError(f"no tests in {suites}/", hint="a suite is a file test_….py")
-    _check(kinds)
     keeping.check(keeping.given(report))
     _prepare(kinds)
     arguments = [str(suites), "--report", report, "-p", "no:cacheprovider", "-v"]

@@ -167,7 +167,9 @@ class Collector:
         if verdict is RunVerdict.PASSED and status != pytest.ExitCode.OK:
             problem = f"pytest ended with status {int(status)}"
             verdict = RunVerdict.ERROR
-        elif verdict is not RunVerdict.PASSED and status == pytest.ExitCode.OK:
+        elif status == pytest.ExitCode.OK and verdict is not RunVerdict.PASSED:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif status == pytest.ExitCode.NO_TESTS_COLLECTED and problem:  # such as: no worker lives
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         result = RunResult(
             started=self._started,

@@ -176,14 +176,15 @@ def test_workers_that_can_not_start(suites: Callable[..., Any]) -> None:
 def test_a_worker_that_ends_while_another_still_collects(suites: Callable[..., Any]) -> None:
     made = suites(
         conftest="""
-            import os, time
+            import os, pytest, time
             from pathlib import Path
             DIED = Path(__file__).parent / "died"
-            def pytest_collection_finish():
+            def pytest_collection_modifyitems():
                 if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
                     while not DIED.exists():
                         time.sleep(0.05)
-            def pytest_runtestloop():
+            @pytest.hookimpl(trylast=True)
+            def pytest_collection_finish():
                 if os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
                     DIED.touch()
                     os._exit(1)
