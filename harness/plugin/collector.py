@@ -163,13 +163,14 @@ class Collector:
             for facts in [dict(tally.facts.get(kind, {}))]
         )
         problem, status = tally.problem, session.exitstatus
+        unaware = {pytest.ExitCode.OK}  # of what pytest does not know itself
+        if problem:  # such as that no worker could start
+            unaware.add(pytest.ExitCode.NO_TESTS_COLLECTED)
         verdict = run_verdict(devices, tally.tests, problem, tally.not_run)
         if verdict is RunVerdict.PASSED and status != pytest.ExitCode.OK:
             problem = f"pytest ended with status {int(status)}"
             verdict = RunVerdict.ERROR
-        elif status == pytest.ExitCode.OK and verdict is not RunVerdict.PASSED:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif status == pytest.ExitCode.NO_TESTS_COLLECTED and problem:  # such as: no worker lives
+        elif verdict is not RunVerdict.PASSED and status in unaware:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         result = RunResult(
             started=self._started,
