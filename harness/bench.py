@@ -13,20 +13,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from harness import device as devices
 from harness.device import Device, memory
+from harness.device.daemon_log import DaemonLog
 from harness.device.pool import Pool
 from harness.device.wan import Wan
 from harness.errors import DeviceError
 from harness.evidence.results import Measurement
 from harness.evidence.timeline import Timeline
-from harness.node import Node, Operator, log
+from harness.node import Batch, Node, Operator, log
 
 JOIN_SECONDS = 60
 """How long a device that can reach its router may take to join: the longest delay of its retry."""
 
 STALE_SECONDS = 30
 """How long the node may keep a session whose device is gone: its ping interval and time-out."""
+
+STEADY_SECONDS = 3
+"""How long a device is watched for a second session: the first retry of a connection comes within
+1 s (`settings.WAMP_INITIAL_DELAY`), and an emulated router takes up to 2 s to connect and join."""
 
 PROCEDURES = ("config", "logs", "status")
 """What a joined device has registered, below `org.paradrop`."""
@@ -159,6 +166,7 @@ class Bench:
     def provision(self, device: Device) -> Identity:
         """Enrol a new identity and give it to the device; returns when it has joined.
 
+        The harness writes its files: where these are looked at, see `provision_itself`.
         The router's word for that comes before the device knows. `status` is what it offers last:
         a device that answers it is ready.
         """
@@ -169,24 +177,52 @@ class Bench:
         self.operator.status(pdid, JOIN_SECONDS)
         return identity
 
-    def assert_healthy(self, pdid: str) -> None:
+    def give_batch(self, device: Device, batch: Batch, key: str = "") -> None:
+        """Give a device what a factory gives it; its daemon provisions itself by that.
+
+        @param key: another key than that of the batch.
+        """
+        content = {"server": self.router_url(device), "batch": batch.id, "key": key or batch.key}
+        path = device.config_home / "provision.yaml"
+        device.write(path, yaml.safe_dump(content).encode(), 0o600, device.daemon_user)
+        device.reload()
+
+    def provision_itself(self, device: Device) -> str:
+        """Have a device without an identity provision itself from a new batch.
+
+        Its daemon writes its files, whereas with `provision` the harness does.
+
+        @return: its pdid; it has joined.
+        @raise DeviceError: it does not provision itself, or does not join.
+        """
+        log = DaemonLog(device)
+        self.give_batch(device, self.node.add_batch(self.router_url(device)))
+        pdid: str = log.wait_for("daemon.provisioned")["extra"]["pdid"]
+        self.operator.wait_joined(pdid, JOIN_SECONDS)
+        self.operator.status(pdid, JOIN_SECONDS)
+        return pdid
+
+    def assert_healthy(self, pdid: str, session: int | None = None) -> None:
         """The device answers, all it offers is registered, and it has exactly one session.
 
+        That is watched for `STEADY_SECONDS`, as a second connection may come a moment later. Before
+        that, sessions whose device is gone may stay for `STALE_SECONDS`.
+
+        @param session: the one that the device has to have; default: any.
         @raise DeviceError: otherwise.
         """
-        status = self.operator.status(pdid)
-        deadline = time.monotonic() + STALE_SECONDS
-        while (sessions := self.operator.sessions(pdid)) != [status["session"]]:
-            if time.monotonic() > deadline:
-                raise DeviceError(
-                    f"{pdid} answers from session {status['session']}, the router has {sessions}"
-                )
-            time.sleep(0.2)
-            status = self.operator.status(pdid)
+        answers = self.operator.status(pdid)["session"]
+        self.operator.wait_single(pdid, answers, STALE_SECONDS)
+        if session not in (None, answers):
+            raise DeviceError(f"joined as {session}, and answers from {answers}", device=pdid)
+        self.operator.watch_single(pdid, answers, STEADY_SECONDS)
         wanted = [f"org.paradrop.{name}.{pdid}" for name in PROCEDURES]
         registered = sorted(self.operator.registrations(pdid))
         if registered != wanted:
             raise DeviceError(f"{pdid} has registered {registered}, not {wanted}")
+        again = self.operator.status(pdid)["session"]
+        if again != answers:
+            raise DeviceError(f"answered from {answers}, and now from {again}", device=pdid)
 
     @contextmanager
     def rejoins(self, pdid: str, after: str, within: float = JOIN_SECONDS) -> Iterator[None]:
@@ -204,13 +240,23 @@ class Bench:
         seconds = time.monotonic() - mended
         self.measurements.append(Measurement("rejoin", round(seconds, 3), after))
         self.timeline.record("bench", "rejoined", pdid=pdid, session=session, after=after)
-        self.assert_healthy(pdid)
+        self.assert_healthy(pdid, session)
 
     def _everyone(self) -> Iterator[Device]:
         for device in self._devices:
             yield from device.family()
 
     def check(self) -> None:
+        """@raise HarnessError: see `check_alive` and `check_kernels`."""
+        self.check_alive()
+        self.check_kernels()
+
+    def check_kernels(self) -> None:
+        """@raise DeviceError: the kernel of a device has panicked; it may have rebooted since."""
+        for device in self._everyone():
+            device.check_kernel()
+
+    def check_alive(self) -> None:
         """@raise HarnessError: a device or crossbar died without being asked to."""
         for device in self._everyone():
             device.check()

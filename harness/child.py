@@ -7,12 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from harness.errors import InfrastructureError, MissingToolError
 
+READ_WITHIN = 1.0  # seconds; what a program that has ended has printed waits in a pipe
 END_WITHIN = 5.0  # seconds from SIGKILL to the end; only one stuck in the kernel takes longer
 
 
@@ -24,6 +27,8 @@ class Child:
 
     @param package: the Debian package that has the program, for the error when it is missing.
     @param log: file that receives its standard output and standard error.
+    @param umask: that of the program; default: ours.
+    @param printed: called with each line of that, in a thread of its own.
     """
 
     def __init__(
@@ -34,6 +39,8 @@ class Child:
         package: str = "",
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        umask: int = -1,
+        printed: Callable[[str], None] | None = None,
     ) -> None:
         self.argv = [str(word) for word in argv]
         self.log = log
@@ -46,14 +53,21 @@ class Child:
                 self._popen = subprocess.Popen(
                     ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
                     stdin=subprocess.DEVNULL,
-                    stdout=output,
+                    stdout=output if printed is None else subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     cwd=cwd,
                     env=env,
+                    umask=umask,
                     start_new_session=True,
                 )
         except OSError as error:
             raise InfrastructureError(f"{program} can't be started: {error}") from error
+        self._reader: threading.Thread | None = None
+        if printed is not None:
+            self._reader = threading.Thread(
+                target=self._read, args=(self._popen.stdout, printed), daemon=True
+            )
+            self._reader.start()
         self._gone = False
         self.pid = self._popen.pid
         self.program = program
@@ -112,15 +126,31 @@ class Child:
             time.sleep(0.005)
             self.send(signal.SIGKILL)  # one that was being forked may have missed the first
         self._gone = True
+        self._read_all()
         return status
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its output."""
+        if not self.running:
+            self._read_all()
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def _read(self, output: IO[bytes], printed: Callable[[str], None]) -> None:
+        with output, self.log.open("ab", buffering=0) as log:
+            for line in output:
+                with contextlib.suppress(OSError):  # a full disk: it must not wait for its reader
+                    log.write(line)
+                with contextlib.suppress(OSError):
+                    printed(line.decode(errors="replace").rstrip("\n"))
+
+    def _read_all(self) -> None:
+        """Wait until what it has printed is read; another of its group may still hold the pipe."""
+        if self._reader is not None:
+            self._reader.join(READ_WITHIN)
 
 
 def _executes(group: int) -> bool:

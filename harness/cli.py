@@ -9,13 +9,12 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 try:
     import typer
@@ -32,6 +31,9 @@ from harness.evidence import keeping
 from harness.image import box
 from harness.image.listing import cached
 from harness.image.prune import Removed, prune
+
+if TYPE_CHECKING:
+    from harness.bench import Bench
 
 QUALIFIED = ["qemu-x86_64", "qemu-aarch64"]
 """What a build must pass on to be qualified."""
@@ -97,7 +99,7 @@ def up(
     kind: Annotated[str, typer.Argument(autocompletion=_kinds)] = "qemu-x86_64",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Bring up a node and a device that has joined it, and keep them until Ctrl-C."""
+    """Bring up a node and a device that has joined it, and keep them until Ctrl-C or their end."""
     from harness.bench import Bench
 
     _check([kind])
@@ -121,9 +123,20 @@ def up(
                 for name, value in known.items():
                     console.print(f"[bold]{name:>8}[/] {escape(value)}", soft_wrap=True)
                 console.print("Ctrl-C ends it")
-            threading.Event().wait()
+            _watch(bench)
         finally:
             bench.close()
+
+
+def _watch(bench: Bench) -> NoReturn:
+    """Until Ctrl-C. @raise HarnessError: what was up has died; one line, as its files are gone."""
+    while True:
+        time.sleep(1)
+        try:
+            bench.check_alive()
+        except HarnessError as death:
+            death.evidence = ""
+            raise
 
 
 @app.command()

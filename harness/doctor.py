@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import image
 from harness.bench import settings
 from harness.device import Device, accel, golden, kind_class, memory, seed, split
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.image import ARCHITECTURES, Image, cache, tools
 from harness.image.listing import cached
 from harness.node import crossbar
@@ -52,7 +52,7 @@ def examine(kinds: Sequence[str]) -> list[Finding]:
     A guest is started for a moment if it is not known yet whether the hardware runs one, and an
     image that somebody brings is booted if it is not known yet what is in the daemon's way there.
 
-    @raise InfrastructureError: there is no such kind.
+    @raise UsageError: there is no such kind, or its argument is wrong.
     """
     classes = [kind_class(kind) for kind in kinds]
     emulated = [_Emulated(kind) for kind in classes if getattr(kind, "arch", None)]
@@ -67,6 +67,8 @@ def _other(kind: str) -> Finding:
     """Whether there can be a device of a kind that is not one of our images in QEMU."""
     try:
         kind_class(kind).check_host(split(kind)[1])
+    except UsageError:
+        raise
     except HarnessError as error:
         return Finding(kind, error.what, False, error.hint)
     return Finding(kind, "can be had")

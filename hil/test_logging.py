@@ -12,6 +12,9 @@ KEYS = {"message", "type", "extra", "package", "module", "timestamp", "pdid", "l
 UNFLUSHED = 2.5
 """Seconds of records that a power cut may cost: the log is synced every second while it grows."""
 
+ROOM = 1 << 20
+"""Bytes; `settings.LOG_MAX_BYTES` for a test."""
+
 BURST = """
 import threading
 from paradrop.base.output import out
@@ -131,6 +134,34 @@ def test_the_log_goes_on_after_a_restart(device, pdid, log):
     device.daemon("restart")
     log.wait_for("wamp.joined")
     assert log.lines()[: len(before)] == before
+
+
+def test_a_log_of_yesterday_gets_its_date(device, pdid, log):
+    """A daemon that starts on another day begins a new log, and keeps the old one."""
+    today = device.config_home / "logs" / "log"
+    device.daemon("stop")
+    old = records(device.read(today).decode())
+    aged = [json.dumps(r | {"timestamp": r["timestamp"] - 86400}) for r in old]
+    device.write(today, "".join(f"{line}\n" for line in aged).encode(), 0o640, device.daemon_user)
+    now = int(device.succeed("date +%s"))
+    device.daemon("start")
+    log.wait_for("daemon.started", where=lambda r: r["timestamp"] >= now)
+    assert set(aged) <= set(device.run(f"cat {today}.*").text.splitlines()), "it has no date"
+    assert not set(aged) & set(device.read(today).decode().splitlines())
+
+
+def test_the_log_takes_no_more_room_than_it_may(device, operator, pdid):
+    """Old records make way for new ones, of which the last is there."""
+    logs = device.config_home / "logs"
+    operator.config(pdid, {"LOG_MAX_BYTES": ROOM})
+    try:
+        for number in range(30):
+            operator.publish(pdid, "updatesPending", f"number-{number}", "x" * (ROOM // 15))
+        device.wait_until_succeeds(f"grep -q number-29 {logs}/log")
+        assert int(device.succeed(f"cat {logs}/log* | wc -c")) <= ROOM
+        assert device.succeed(f"ls {logs}/log.*")
+    finally:
+        operator.config(pdid, {"LOG_MAX_BYTES": 64 << 20})
 
 
 @pytest.mark.needs("clock")

@@ -1,48 +1,75 @@
-"""What is on the router: paths, owners, modes, processes, sockets, space and time."""
+"""What is on the router: paths, owners, modes, processes, sockets, space and time.
+
+Files and folders are judged after the daemon has made all of them anew: see `anew`.
+"""
 
 from __future__ import annotations
 
+import secrets
 import time
 
 import pytest
 import yaml
 
-import paradrop
+
+@pytest.fixture
+def anew(blank):
+    """The device, started with nothing in its home but what an installation puts there."""
+    blank.daemon("stop")
+    blank.erase_identity()
+    folders = " ".join(str(blank.config_home / name) for name in ("keys", "logs", "misc"))
+    blank.succeed(f"rm -rf {folders}")
+    blank.daemon("start")
+    blank.wait_blank()
+    return blank
 
 
-@pytest.mark.parametrize("name", ["", "keys", "logs", "misc"], ids=["home", "keys", "logs", "misc"])
-def test_folders(device, host, pdid, name):
+@pytest.fixture(params=["by itself", "by hand"])
+def provisioned(request, bench, anew, node):
+    """The identity that the daemon, or its command, has written."""
+    if request.param == "by itself":
+        return bench.provision_itself(anew)
+    pdid = f"pd-{secrets.token_hex(4)}"
+    anew.provision(pdid, bench.router_url(anew), node.enroll(pdid))
+    bench.operator.wait_joined(pdid)
+    return pdid
+
+
+def test_folders(anew, host):
     """The daemon's folders are its own, closed to others; its keys are nobody else's."""
-    folder = host.file(str(device.config_home / name))
-    assert folder.is_directory
-    assert folder.user == device.daemon_user
-    assert folder.mode & (0o077 if name == "keys" else 0o027) == 0
+    for name, closed in (("keys", 0o077), ("logs", 0o027), ("misc", 0o027), ("", 0o027)):
+        folder = host.file(str(anew.config_home / name))
+        assert folder.is_directory
+        assert folder.user == anew.daemon_user
+        assert folder.mode & closed == 0, f"{folder.path} has mode {folder.mode:o}"
 
 
-def test_configuration(device, host, pdid):
+def test_configuration(anew, host, provisioned):
     """The configuration names the identity, and only the daemon may read it."""
-    config = host.file(str(device.config_home / "config"))
-    assert config.user == device.daemon_user
-    assert config.mode & 0o137 == 0
+    config = host.file(str(anew.config_home / "config"))
+    assert config.user == anew.daemon_user
+    assert config.mode & 0o137 == 0, f"it has mode {config.mode:o}"
     content = yaml.safe_load(config.content_string)
-    assert content["pdid"] == pdid
+    assert content["pdid"] == provisioned
     assert set(content) >= {"version", "pdid", "pdserver", "wampRouter"}
 
 
-def test_keys(device, host, pdid):
+def test_keys(anew, host, provisioned):
     """A key is read by nobody but the daemon."""
-    key = host.file(str(device.config_home / "keys" / "apitoken"))
-    assert key.mode == 0o600
-    assert key.user == device.daemon_user
+    key = host.file(str(anew.config_home / "keys" / "apitoken"))
+    assert f"{key.mode:o}" == "600"
+    assert key.user == anew.daemon_user
     assert key.size > 16
+    assert host.file(str(anew.config_home / "keys")).mode & 0o077 == 0
 
 
-def test_log_file(device, host, operator, pdid, log):
-    """Today's log is there, grows, and is the daemon's."""
-    file = host.file(str(device.config_home / "logs" / "log"))
-    assert file.user == device.daemon_user
+def test_log_file(bench, anew, host, operator, log):
+    """Today's log is the daemon's, closed to others, and grows."""
+    file = host.file(str(anew.config_home / "logs" / "log"))
+    assert file.user == anew.daemon_user
+    assert file.mode & 0o137 == 0, f"it has mode {file.mode:o}"
     before = file.size
-    operator.publish(pdid, "updatesPending")
+    operator.publish(bench.provision_itself(anew), "updatesPending")
     log.wait_for("updates.pending")
     assert file.size > before > 0
 
@@ -87,9 +114,12 @@ def test_firewall(host):
     ]
 
 
-def test_installed_version(device):
-    """The daemon that is installed is the one that was built."""
-    assert device.succeed("paradropd --version").split()[-1] == paradrop.__version__
+def test_installed_version(device, operator, pdid, log):
+    """The daemon that runs is the one that is installed, and says so also when it starts."""
+    installed = device.succeed("paradropd --version").split()[-1]
+    assert operator.status(pdid)["version"] == installed
+    device.daemon("restart")
+    assert log.wait_for("daemon.started")["extra"]["version"] == installed
 
 
 @pytest.mark.needs("rootfs")
@@ -118,9 +148,11 @@ def test_free_space(device, host):
     assert int(line[-3]) > int(line[-5]) / 2
 
 
-def test_clock(device):
-    """The device's clock is right."""
-    assert abs(float(device.succeed("date +%s")) - time.time()) < 5
+def test_clock(operator, pdid, log):
+    """The clock that the daemon goes by is right."""
+    before = time.time()
+    operator.publish(pdid, "updatesPending")
+    assert before - 5 < log.wait_for("updates.pending")["timestamp"] < time.time() + 5
 
 
 @pytest.mark.needs("rootfs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 import subprocess
@@ -11,8 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.image import tools
-from harness.image.digest import sha256
+from harness.image import digest, tools
 
 KVM = Path("/dev/kvm")
 
@@ -44,9 +42,7 @@ def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Acceler
         return Accelerator("tcg", "software emulation: no access to /dev/kvm")
     if kernel is None:
         return Accelerator("tcg", "not tried: there is no image yet, whose kernel could run on KVM")
-    here = os.uname()
-    facts = (here.release, here.version, qemu, tools.version(qemu), sha256(kernel))
-    verdict = cache / f"kvm-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    verdict = cache / f"kvm-{key_of(qemu, kernel)[:16]}"
     if not verdict.exists():
         verdict.parent.mkdir(parents=True, exist_ok=True)
         fresh = verdict.with_suffix(f".{os.getpid()}")
@@ -55,6 +51,17 @@ def choose(machine: str, qemu: str, kernel: Path | None, cache: Path) -> Acceler
     if verdict.read_text() == "works":
         return Accelerator("kvm", "hardware acceleration: KVM ran a guest")
     return Accelerator("tcg", "software emulation: /dev/kvm opens but runs no guest")
+
+
+def key_of(qemu: str, kernel: Path) -> str:
+    """A hash of everything that decides whether a guest runs on the hardware."""
+    here = os.uname()
+    return digest.key(
+        code=digest.code(digest.DEVICE),
+        host=(here.release, here.version, processor()),
+        qemu=(qemu, tools.version(qemu)),
+        kernel=digest.sha256(kernel),
+    )
 
 
 def opens() -> bool:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.device.base import Completed
-from harness.errors import CommandError, InfrastructureError
+from harness.errors import CommandError, HarnessError, InfrastructureError
 
 MARK = b"\xff\xfepdagent"
 ANSWER_SECONDS = 30
@@ -28,11 +29,23 @@ class Agent:
 
     @param device: name for errors.
     @param path: of the Unix socket of the port.
+    @param check: called now and then while an answer is waited for; what it raises ends that.
+    @param autopsy: called when there is no answer, with whether the machine has rebooted meanwhile;
+        it raises what it knows better.
     """
 
-    def __init__(self, device: str, path: Path) -> None:
+    def __init__(
+        self,
+        device: str,
+        path: Path,
+        check: Callable[[], None],
+        autopsy: Callable[[bool], None],
+    ) -> None:
         self._device = device
         self._path = path
+        self._check = check
+        self._autopsy = autopsy
+        self._stale = False
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
@@ -80,7 +93,9 @@ class Agent:
         self._ask("become", b"become", b"%.6f" % time.time(), seed, name, *addresses)
 
     def _ask(self, what: str, *fields: bytes, timeout: float = 0) -> list[bytes]:
-        """@raise InfrastructureError: no answer. @raise CommandError: the answer is an error."""
+        """@raise InfrastructureError: no answer. @raise CommandError: the answer is an error.
+        @raise DeviceError: the device is why there is no answer.
+        """
         name = secrets.token_bytes(8)
         parts = [struct.pack(">I", len(field)) + field for field in fields]
         request = MARK + name + struct.pack(">I", len(fields)) + b"".join(parts)
@@ -89,9 +104,13 @@ class Agent:
                 link = self._connected()
                 link.settimeout(timeout + ANSWER_SECONDS)
                 link.sendall(request)
-                verdict, *answer = self._answer(link, name)
+                verdict, *answer = self._answer(link, name, timeout + ANSWER_SECONDS)
+            except HarnessError:
+                self.close()
+                raise
             except OSError as error:
                 self.close()
+                self._autopsy(self._stale)
                 late = isinstance(error, TimeoutError)
                 why = f"no answer within {timeout + ANSWER_SECONDS:g} s" if late else str(error)
                 raise InfrastructureError(f"{what}: {why}", device=self._device) from error
@@ -100,14 +119,29 @@ class Agent:
             raise CommandError(what, device=self._device, evidence=text)
         return answer
 
-    def _answer(self, link: socket.socket, name: bytes) -> list[bytes]:
+    def _answer(self, link: socket.socket, name: bytes, timeout: float) -> list[bytes]:
+        self._wait(link, timeout)
         wanted = MARK + name
         mark = _exactly(link, len(wanted))
         while mark != wanted:  # the rest of one that was given up
             mark = mark[1:] + _exactly(link, 1)
         return [_exactly(link, _number(link)) for _ in range(_number(link))]
 
+    def _wait(self, link: socket.socket, timeout: float) -> None:
+        """Wait until an answer begins. @raise TimeoutError: it does not."""
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(link, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            if poll.poll(min(left, 1) * 1000):
+                return
+            self._check()
+        raise TimeoutError
+
     def _connected(self) -> socket.socket:
+        if self._stale:
+            self._stale = False
+            self.close()
         if self._socket is None:
             link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -117,6 +151,14 @@ class Agent:
                 raise
             self._socket = link
         return self._socket
+
+    def hang_up(self) -> None:
+        """The machine reboots: a request that waits for its answer is given up, and the next one
+        makes a new connection. May be called from any thread."""
+        self._stale = True
+        if (link := self._socket) is not None:
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Drop the connection; the next request makes a new one."""

@@ -16,6 +16,7 @@ from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
+from harness.fault.reboot import Reboot
 from paradrop.base import identity
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "freeze": "it can be stopped and let go on",
         "link": "the cable of wan can be unplugged",
         "power": "its power can be cut",
+        "reboot": "it comes back when it reboots by itself",
         "rootfs": "the whole system is the router's own",
         "several": "there can be more than one at a time",
         "snapshot": "it starts from a saved state, and can be kept, restored and forked",
@@ -134,6 +136,7 @@ class Device(ABC):
     power: Ability[Power] = Ability()
     clock: Ability[Clock] = Ability()
     freeze: Ability[Freeze] = Ability()
+    reboot: Ability[Reboot] = Ability()
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         self.folder = folder
@@ -227,7 +230,15 @@ class Device(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """@raise InfrastructureError: the machine died without being asked to."""
+        """Look whether it still lives; one that reboots does.
+
+        @raise DeviceError: its kernel panicked and hangs, or it powered itself off.
+        @raise InfrastructureError: the machine died without being asked to.
+        """
+
+    def check_kernel(self) -> None:  # noqa: B027
+        """@raise DeviceError: its kernel has panicked, although no test wanted that; it may have
+        rebooted since."""
 
     @abstractmethod
     def evidence(self) -> dict[str, str | Path]:

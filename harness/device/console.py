@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import BootError, InfrastructureError
@@ -50,26 +51,38 @@ class Console:
         with self._news:
             return len(self._text)
 
-    def wait_for(self, pattern: str, timeout: float = 60, since: int = 0) -> re.Match[str]:
+    def wait_for(
+        self,
+        pattern: str,
+        timeout: float = 60,
+        since: int = 0,
+        check: Callable[[], None] = lambda: None,
+    ) -> re.Match[str]:
         """Wait until what was printed since the machine started matches a regular expression.
 
         @param since: characters that are not looked at; see `printed`.
+        @param check: called now and then meanwhile; what it raises ends the wait.
         @raise BootError: nothing matched in `timeout` seconds, or the machine ended.
         """
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout
-        with self._news:
-            while (found := wanted.search(self._text, since)) is None:
-                left = deadline - time.monotonic()
-                if self._closed or left <= 0:
-                    why = "the machine ended" if self._closed else f"{timeout:g} s passed"
-                    raise BootError(
-                        f"{why} before the console showed {pattern!r}",
-                        device=self._device,
-                        evidence=self.tail() or "the console printed nothing",
-                    )
-                self._news.wait(left)
-        return found
+        while True:
+            with self._news:
+                seen, closed = len(self._text), self._closed
+                if (found := wanted.search(self._text, since)) is not None:
+                    return found
+            left = deadline - time.monotonic()
+            if closed or left <= 0:
+                why = "the machine ended" if closed else f"{timeout:g} s passed"
+                raise BootError(
+                    f"{why} before the console showed {pattern!r}",
+                    device=self._device,
+                    evidence=self.tail() or "the console printed nothing",
+                )
+            check()
+            with self._news:
+                if (len(self._text), self._closed) == (seen, closed):
+                    self._news.wait(min(left, 0.5))
 
     @property
     def text(self) -> str:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import itertools
 import secrets
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from harness.device import wan
+from harness.device import kernel, wan
 from harness.device.base import Device
+from harness.device.boots import Boots
 from harness.device.console import Console
 from harness.device.machine import Machine
-from harness.errors import InfrastructureError
+from harness.errors import BootError, DeviceError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
+from harness.fault.reboot import Reboot
+
+REBOOT_SECONDS = 60
+"""From an order until the machine begins to boot: its daemons are stopped in order."""
 
 
 class EmulatedDevice(Device):
@@ -26,13 +33,15 @@ class EmulatedDevice(Device):
         super().__init__(folder, timeline, argument)
         self._machine: Machine | None = None
         self._plugged = True
+        self._past = Boots(self.name, folder / "console.log")
         self._boots = itertools.count(1)
         card = secrets.token_bytes(2)
         self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
         self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self._power_off, self._power_on, timeline)
+        self.power = Power(self.name, self._power_off, self._supply, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
         self.freeze = Freeze(self.name, self._freeze, timeline)
+        self.reboot = Reboot(self.name, self.succeed, self._rebooted, timeline)
 
     @property
     def on(self) -> Machine:
@@ -53,12 +62,57 @@ class EmulatedDevice(Device):
         if self._machine is not None:
             self._machine.check()
 
+    def check_kernel(self) -> None:
+        self._past.check_kernel()
+
     @abstractmethod
     def _power_on(self) -> None:
         """Boot it from its disk."""
 
+    @abstractmethod
+    def _wait_booted(self) -> None:
+        """Wait until the machine, which boots, can be used.
+
+        @raise BootError: it does not come up.
+        """
+
+    def _supply(self) -> None:
+        """Give it power, also after it has powered itself off."""
+        if self._machine is None or not self._machine.running:
+            self._power_off()
+            self._power_on()
+
+    def _watched(self, step: Callable[[], object]) -> None:
+        """Do a step of its start; if the machine itself is why it fails, say so instead."""
+        try:
+            step()
+        except HarnessError as error:
+            if self._machine is not None:
+                try:
+                    self._machine.autopsy()
+                except DeviceError as death:
+                    raise BootError(
+                        death.what, device=self.name, evidence=death.evidence
+                    ) from error
+            raise
+
+    def _check_boot(self) -> None:
+        """A machine that boots and panics may do so for ever. @raise DeviceError: it did."""
+        self.on.boots.check_kernel()
+
+    @contextmanager
+    def _rebooted(self) -> Iterator[None]:
+        running = self.on
+        self.check_kernel()
+        count = running.boots.count
+        yield
+        running.wait_reboot(count, REBOOT_SECONDS)
+        running.boots.expect_no_more()
+        self._watched(self._wait_booted)
+
     def _power_off(self) -> None:
         if self._machine is not None:
+            self._past.end()
             self._machine.close()
             self._machine = None
 
@@ -80,6 +134,8 @@ class EmulatedDevice(Device):
         }
         for packets in sorted(self.folder.glob("wan-*.pcap")):  # one a boot
             found[packets.stem] = packets
+        if damage := kernel.damage(str(found.get("console", ""))):
+            found["kernel"] = damage
         if self._machine is not None:
             found["daemon log"] = self.daemon_log()
         return found

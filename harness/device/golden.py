@@ -9,7 +9,6 @@ whole or not there (`harness.image.cache`).
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -18,18 +17,10 @@ from pathlib import Path
 
 from harness.device import machine
 from harness.errors import ImageError
-from harness.image import cache
-from harness.image.digest import sha256
+from harness.image import cache, digest
 
 NEEDS = 2 * machine.MEMORY_MIB << 20
 """Bytes of disk to begin with: RAM and state disk, if all of both were in use."""
-
-_HERE = Path(__file__).parent
-_CODE = (
-    *(_HERE / name for name in ("agent.py", "emulated.py", "golden.py", "machine.py")),
-    *(_HERE / name for name in ("own_image.py", "qemu.py", "seed.py")),
-    _HERE.parent / "image/state.py",
-)
 
 
 @dataclass(frozen=True)
@@ -110,8 +101,8 @@ def place(arch: str, facts: Iterable[str]) -> Path:
 
 
 def _key(arch: str, facts: Iterable[str]) -> str:
-    code = [sha256(path) for path in _CODE]
-    return hashlib.sha256("\0".join([arch, *facts, *code]).encode()).hexdigest()
+    code = digest.code(digest.IMAGE, digest.DEVICE)
+    return digest.key(code=code, arch=arch, facts=list(facts))
 
 
 def _place(arch: str, key: str) -> Path:

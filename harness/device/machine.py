@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from harness.child import Child
 from harness.device.accel import Accelerator
 from harness.device.agent import Agent
+from harness.device.boots import Boots
 from harness.device.console import Console
 from harness.device.qmp import Monitor, RefusedError
 from harness.errors import InfrastructureError
@@ -107,11 +109,16 @@ def wiring(
     folder: Path, addresses: Sequence[bytes], wan: str, packets: str, card: str = ""
 ) -> list[str]:
     """The part of the command line that is the same for any router: its network cards, a source of
-    random numbers, the console and the port of the agent.
+    random numbers, a device that tells of a kernel's panic, the console and the port of the agent.
+
+    The cards lack the feature that a guest announces itself. A card that has it, and nothing to
+    announce (see `Machine.load`), loses its timer when QEMU 7.2 loads a state. QEMU then ends with
+    SIGSEGV when the guest resets the card, which every reboot does.
 
     @param folder, addresses, wan, packets: see `command`.
     @param card: more properties of both cards, with a comma before each.
     """
+    card += ",guest_announce=off"
     mgmt, other = (f"{card},mac={address.hex(':')}" for address in addresses)
     forward = "hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"
     words = ["-netdev", f"user,id=mgmt,net=10.0.2.0/24,restrict=on,{forward}"]
@@ -121,6 +128,8 @@ def wiring(
     words += ["-object", "filter-dump,id=wan-packets,netdev=wan"]
     words[-1] += f",file={escape(folder / packets)}"
     words += ["-device", "virtio-rng-pci,addr=0x7"]
+    # a panic is the router's own affair: QEMU would end the machine
+    words += ["-device", "pvpanic-pci,addr=0x9", "-action", "panic=none"]
     console = f"{_socket(folder / 'console.sock')},id=console"
     console += f",logfile={escape(folder / 'console.log')},logappend=on"
     words += ["-chardev", console, "-serial", "chardev:console"]
@@ -143,20 +152,30 @@ class Machine:
     """A QEMU, from its start to its end.
 
     @param device: name for errors.
+    @param boots: of the same machine, if it had power before.
     @ivar console: its serial console.
     @ivar agent: commands and files, out of band.
     @ivar monitor: QEMU's own control.
+    @ivar boots: how often it has booted, and how that ended.
+    @ivar printed_before: characters that the console had printed when its last boot began.
     @raise InfrastructureError: there can be no sockets in `folder`.
     """
 
-    def __init__(self, device: str, folder: Path, timeline: Timeline) -> None:
+    def __init__(
+        self, device: str, folder: Path, timeline: Timeline, boots: Boots | None = None
+    ) -> None:
         self._device = device
         self._folder = folder
         self._timeline = timeline
         self._child: Child | None = None
         self._shared_ignored = False
+        self._log = folder / "console.log"
+        self.boots = boots or Boots(device, self._log)
+        self.boots.begin()
+        self.printed_before = 0
+        self._shut_down = threading.Event()
         self.console: Console | None = None
-        self.agent = Agent(device, folder / "agent.sock")
+        self.agent = Agent(device, folder / "agent.sock", self.check, self.autopsy)
         self.monitor = Monitor(device, folder / "qmp.sock", self._on_event)
 
     def start(self, words: list[str]) -> None:
@@ -169,10 +188,23 @@ class Machine:
         self._timeline.record(self._device, "power on", pid=self._child.pid)
         self.monitor.accept(timeout=30, check=self.check)
         console = self._folder / "console.sock"
-        self.console = Console(self._device, console, self._folder / "console.log")
+        self.console = Console(self._device, console, self._log)
 
     def _on_event(self, event: dict[str, Any]) -> None:
-        self._timeline.record(self._device, f"QMP {event['event']}", **event.get("data", {}))
+        name, data = event["event"], event.get("data", {})
+        now = self._timeline.record(self._device, f"QMP {name}", **data)
+        if name == "GUEST_PANICKED":
+            self.boots.panicked = True
+        elif name == "SHUTDOWN" and data.get("guest"):
+            self._shut_down.set()
+        elif name == "RESET" and self.boots.reset(now):
+            self.agent.hang_up()
+            self.printed_before = 0 if self.console is None else self.console.printed
+            self._timeline.record(self._device, "rebooted")
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.running
 
     @property
     def pid(self) -> int:
@@ -180,25 +212,49 @@ class Machine:
         return self._child.pid
 
     def check(self) -> None:
-        """@raise InfrastructureError: QEMU ended without being asked to."""
-        if self._child is not None and not self._child.running:
-            log = self._folder / "console.log"
-            printed = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-            console = "\n".join(printed) or "printed nothing"
-            status = self._child.returncode
-            raise InfrastructureError(
-                f"QEMU ended by itself, status {status}",
-                device=self._device,
-                hint=_NO_ROOM if status == -signal.SIGBUS else "",
-                evidence=f"{self._child.tail()}\n-- console --\n{console}",
-            )
+        """@raise DeviceError: its kernel has panicked and hangs, or it has powered itself off.
+        @raise InfrastructureError: QEMU ended without being asked to.
+        """
+        if self._child is None:
+            return
+        if self.running:
+            self.boots.check_answering()
+            return
+        self.boots.check_kernel(gone=True)
+        status = self._child.returncode
+        if status == 0 and self._shut_down.wait(ENDING_SECONDS):  # the event may be on its way
+            raise self.boots.error("the device powered itself off")
+        raise InfrastructureError(
+            f"QEMU ended by itself, status {status}",
+            device=self._device,
+            hint=_NO_ROOM if status == -signal.SIGBUS else "",
+            evidence=f"{self._child.tail()}\n-- console --\n{self.boots.last_lines()}",
+        )
 
-    def autopsy(self) -> None:
-        """Something failed: if that is because QEMU ended, say so instead."""
-        if self._child is not None:
+    def autopsy(self, rebooted: bool = False) -> None:
+        """Something failed: if the machine is why, say so instead.
+
+        @param rebooted: it has meanwhile.
+        @raise DeviceError: so it did, or it powered itself off, was halted, or its kernel panicked.
+        @raise InfrastructureError: QEMU ended.
+        """
+        if self._child is not None and not rebooted:
             with contextlib.suppress(InfrastructureError):
                 self._child.wait(ENDING_SECONDS)
         self.check()
+        self.boots.autopsy(rebooted=rebooted)
+
+    def wait_reboot(self, count: int, timeout: float) -> None:
+        """Wait until it has rebooted. @param count: of its boots before.
+
+        @raise DeviceError: it has not in `timeout` seconds, or ended otherwise.
+        """
+        deadline = time.monotonic() + timeout
+        while self.boots.count == count:
+            if time.monotonic() > deadline:
+                raise self.boots.error(f"the device did not reboot within {timeout:g} s")
+            self.check()
+            time.sleep(0.05)
 
     def _tell(self, command: str, arguments: dict[str, Any]) -> Any:
         """Run a QMP command; of a QEMU that has ended it is said that it has."""

@@ -24,6 +24,9 @@ from harness.fault.power import Power
 
 START_SECONDS = 30
 
+UMASK = 0o022
+"""A usual one, whatever ours is: a strict one would hide files that the daemon leaves open."""
+
 
 class ProcessDevice(Device):
     """Runs the daemon of this very environment; its wan is a relay that can go silent."""
@@ -72,6 +75,7 @@ class ProcessDevice(Device):
             ["setpriv", "--pdeathsig", "KILL", "sh", "-c", command],
             cwd=self._home,
             env=self._environment,
+            umask=UMASK,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -147,6 +151,7 @@ class ProcessDevice(Device):
                 self._log,
                 cwd=self._home,
                 env=self._environment,
+                umask=UMASK,
             )
             deadline = time.monotonic() + START_SECONDS
             while not self._is_up(self._child.pid):  # a power cut leaves an older pid there

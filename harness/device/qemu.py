@@ -21,7 +21,7 @@ from harness.device.machine import Machine, Memory
 from harness.device.memory import room
 from harness.device.own_image import OwnImageDevice
 from harness.device.wan import Wan
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
 from harness.image import ARCHITECTURES, OWNERS, StateFile, cache, tools
 from harness.image.digest import sha256
@@ -45,7 +45,7 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"clock", "freeze", "link", "power", "rootfs", "several", "snapshot"}
+        {"clock", "freeze", "link", "power", "reboot", "rootfs", "several", "snapshot"}
     )
     memory: int = (machine.MEMORY_MIB + machine.TRANSLATED_MIB + 32) << 20  # QEMU itself
     arch: ClassVar[str]
@@ -222,28 +222,23 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
             *(self.image, self.accelerator, self.folder, self.disk, self._addresses),
             *(self.port.netdev, memory, packets, restored),
         )
-        self._machine = starting = Machine(self.name, self.folder, self.timeline)
+        self._machine = starting = Machine(self.name, self.folder, self.timeline, self._past)
         self._watched(lambda: starting.start(words))
         return starting
 
     def _power_on(self, memory: Memory | None = None) -> None:
         running = self._start_machine(memory)
-        self._watched(lambda: self._boot(running))
-
-    def _boot(self, running: Machine) -> None:
         if not self._plugged:
-            running.set_link("wan", False)
-        self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
+            self._watched(lambda: running.set_link("wan", False))
+        self._watched(self._wait_booted)
+
+    def _wait_booted(self) -> None:
+        running = self.on
+        self.console.wait_for(
+            r"paradrop: router ready", BOOT_SECONDS, running.printed_before, self._check_boot
+        )
         running.agent.run("true", BOOT_SECONDS)  # init starts it last
         self.timeline.record(self.name, "booted")
-
-    def _watched(self, step: Callable[[], object]) -> None:
-        try:
-            step()
-        except HarnessError:
-            if self._machine is not None:
-                self._machine.autopsy()
-            raise
 
     def close(self) -> None:
         for fork in self.forks:
@@ -269,12 +264,7 @@ class QemuDevice(OwnImageDevice, EmulatedDevice):
         return self.on.agent
 
     def run(self, command: str, timeout: float = 60) -> Completed:
-        running = self.on
-        try:
-            return running.agent.run(command, timeout)
-        except InfrastructureError:
-            running.autopsy()
-            raise
+        return self.agent.run(command, timeout)
 
     def adopt(self, pdid: str, router: str, token: str) -> None:
         owner = OWNERS[self.daemon_user]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from harness.evidence.timeline import Timeline
+from harness.fault.injector import injected
 
 
 class Clock:
@@ -22,8 +23,8 @@ class Clock:
 
     def set(self, epoch: float) -> None:
         """Step the clock to `epoch`, in seconds since the epoch."""
-        self._succeed(f"date -u -s @{int(epoch)}")
-        self._timeline.record("fault", "clock set", device=self._device, to=int(epoch))
+        with injected(self._timeline, "clock set", device=self._device, to=int(epoch)):
+            self._succeed(f"date -u -s @{int(epoch)}")
 
     def reset(self) -> None:
         """Step it back to the harness's own time."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.evidence.timeline import Timeline
+from harness.fault.injector import Lasting
 
 
 class Freeze:
@@ -14,15 +15,13 @@ class Freeze:
     def __init__(self, device: str, switch: Callable[[bool], None], timeline: Timeline) -> None:
         self._device = device
         self._switch = switch
-        self._timeline = timeline
+        self._fault = Lasting(timeline)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """The device stands still inside the block and goes on after it."""
-        self._switch(True)
-        self._timeline.record("fault", "frozen", device=self._device)
+        self._fault.begin("freeze", lambda: self._switch(True), device=self._device)
         try:
             yield
         finally:
-            self._switch(False)
-            self._timeline.record("fault", "thawed", device=self._device)
+            self._fault.end(lambda: self._switch(False))

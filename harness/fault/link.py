@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.evidence.timeline import Timeline
+from harness.fault.injector import Lasting
 
 
 class Link:
@@ -20,17 +21,17 @@ class Link:
         self._device = device
         self.name = name
         self._switch = switch
-        self._timeline = timeline
+        self._fault = Lasting(timeline)
 
     def down(self) -> None:
         """Unplug: nothing passes in either direction, and neither end is told."""
-        self._switch(False)
-        self._timeline.record("fault", "link down", device=self._device, link=self.name)
+        self._fault.begin(
+            "link down", lambda: self._switch(False), device=self._device, link=self.name
+        )
 
     def up(self) -> None:
         """Replug."""
-        self._switch(True)
-        self._timeline.record("fault", "link up", device=self._device, link=self.name)
+        self._fault.end(lambda: self._switch(True))
 
     @contextmanager
     def unplugged(self) -> Iterator[None]:

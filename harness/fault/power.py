@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.evidence.timeline import Timeline
+from harness.fault.injector import Lasting
 
 
 class Power:
@@ -24,20 +25,18 @@ class Power:
         self._device = device
         self._cut = cut
         self._on = on
-        self._timeline = timeline
+        self._fault = Lasting(timeline)
 
     def cut(self) -> None:
         """Pull the plug: what the device had not written to its disk is lost."""
-        self._cut()
-        self._timeline.record("fault", "power cut", device=self._device)
+        self._fault.begin("power cut", self._cut, device=self._device)
 
     def on(self) -> None:
         """Give the power back and wait until the device has booted.
 
         @raise BootError: it does not come up.
         """
-        self._timeline.record("fault", "power on", device=self._device)
-        self._on()
+        self._fault.end(self._on)
 
     def cycle(self) -> None:
         """Cut the power and give it back."""

@@ -18,7 +18,6 @@ state.qcow2       the state disk, with empty files where a router's own ones wil
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import tarfile
@@ -27,10 +26,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.image import cache, state, tools
+from harness.image import cache, digest, tools
 from harness.image.architecture import Architecture
 from harness.image.build import Image, build
-from harness.image.digest import sha256
 from harness.image.state import AUTHORIZED_KEYS, HOST_KEY, StateFile, state_disk
 
 MEMORY_MIB = 256
@@ -80,9 +78,7 @@ def box(
     """
     say = progress or logging.getLogger("harness").info
     image = build(arch, progress=say, project=project)
-    code = (_VAGRANTFILE, Path(__file__), Path(state.__file__))
-    facts = (image.key, json.dumps(_router(image.architecture)), *map(sha256, code))
-    key = hashlib.sha256("\0".join(facts).encode()).hexdigest()
+    key = key_of(image)
 
     def make(folder: Path) -> cache.Manifest:
         say(f"{arch}: packing the box")
@@ -91,6 +87,16 @@ def box(
 
     folder, _ = cache.entry(f"box-{arch}-{key[:16]}", make, say)
     return Box(arch, name(arch), folder / FILE, key, image)
+
+
+def key_of(image: Image) -> str:
+    """A hash of everything that decides what is in the box of an image."""
+    return digest.key(
+        code=digest.code(digest.IMAGE),
+        vagrantfile=digest.tree(_VAGRANTFILE),
+        image=image.key,
+        router=_router(image.architecture),
+    )
 
 
 def _pack(image: Image, target: Path) -> None:

@@ -6,8 +6,6 @@ library under test (seconds, changes with every edit). Its folder joins them by 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -17,12 +15,8 @@ from typing import Any
 
 import harness
 from harness.errors import ImageError, UsageError
-from harness.image import apt, cache, initramfs, library, python, root
+from harness.image import apt, cache, digest, initramfs, library, python, root
 from harness.image.architecture import ARCHITECTURES, Architecture
-from harness.image.digest import sha256
-
-_RECIPE = ("apt", "initramfs", "python", "root", "squashfs")
-"""Modules of this package that decide what is in the root."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +124,8 @@ def inputs(arch: str, project: Path | None) -> tuple[Architecture, Path, Path]:
 
 def _parts(architecture: Architecture, checkout: Path, needs: Path) -> tuple[str, str]:
     """The names in the cache of the two that an image is joined of."""
-    library_key = _key(python.NAME, library.sources(checkout), *_code("library", "python"))
     base_key = root_key(architecture, needs)
-    return f"root-{architecture.name}-{base_key[:16]}", f"library-{library_key[:16]}"
+    return f"root-{architecture.name}-{base_key[:16]}", f"library-{library_key(checkout)[:16]}"
 
 
 def _joined(
@@ -140,7 +133,7 @@ def _joined(
 ) -> tuple[dict[str, Any], str]:
     """@return: the files of an image, which are taken from the facts of its parts, and its key."""
     files = {**root_facts.pop("files"), **library_facts.pop("files")}
-    return files, _key(arch, json.dumps(files, sort_keys=True))
+    return files, digest.key(arch=arch, files=files)
 
 
 def _image(arch: str, folder: Path, key: str, manifest: cache.Manifest) -> Image:
@@ -158,19 +151,20 @@ def _image(arch: str, folder: Path, key: str, manifest: cache.Manifest) -> Image
 
 def root_key(architecture: Architecture, needs: Path) -> str:
     """A hash of everything that decides what is in a root, but for the mirrors' state."""
-    facts = (architecture.name, architecture.debian, architecture.kernel, architecture.console)
-    guest = [
-        f"{file.relative_to(root.GUEST)}:{sha256(file)}"
-        for file in sorted(root.GUEST.rglob("*"))
-        if file.is_file()
-    ]
-    recipe = (apt.RELEASE, python.NAME, *root.PACKAGES, *initramfs.MODULES)
-    return _key(*facts, *architecture.platforms, *recipe, sha256(needs), *guest, *_code(*_RECIPE))
+    return digest.key(
+        code=digest.code(digest.IMAGE),
+        guest=digest.tree(root.GUEST),
+        needs=digest.tree(needs),
+        names=(architecture.name, architecture.debian, architecture.kernel, architecture.console),
+        platforms=architecture.platforms,
+        release=(apt.RELEASE, python.NAME),
+        packages=root.PACKAGES,
+        modules=initramfs.MODULES,
+    )
 
 
-def _code(*modules: str) -> list[str]:
-    return [sha256(Path(__file__).with_name(f"{module}.py")) for module in modules]
-
-
-def _key(*facts: str) -> str:
-    return hashlib.sha256("\0".join(facts).encode()).hexdigest()
+def library_key(checkout: Path) -> str:
+    """A hash of everything that decides what is in the library's layer."""
+    return digest.key(
+        code=digest.code(digest.IMAGE), python=python.NAME, sources=library.sources(checkout)
+    )

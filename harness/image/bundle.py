@@ -7,7 +7,6 @@ for the architecture, the C library and the version of Python there, and the whe
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import shutil
 import zipfile
@@ -15,18 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import ImageError
-from harness.image import cache, library, python, root
+from harness.image import cache, digest, library, python, root
 from harness.image.architecture import Architecture
 from harness.image.build import inputs
-from harness.image.digest import sha256
 
 FOLDER = Path("opt/paradrop/lib")
 """Where it is unpacked, below the root."""
 
 OLDEST_GLIBC = (2, 17)
 """What the wheels with the oldest tag that is used run on."""
-
-_CODE = ("bundle", "library", "python", "root")
 
 
 def make(
@@ -56,12 +52,21 @@ def make(
         say(f"gathering the library and its wheels for {arch} and Python {_text(version)}")
         return _fill(folder, architecture, version, checkout, lock)
 
-    here = Path(__file__).parent
-    code = [sha256(here / f"{name}.py") for name in _CODE]
-    facts = (arch, *architecture.platforms, _text(version), library.sources(checkout))
-    key = hashlib.sha256("\0".join((*facts, sha256(lock), *code)).encode()).hexdigest()
+    key = key_of(architecture, version, checkout, lock)
     folder, _ = cache.entry(f"bundle-{arch}-{key[:16]}", fill, say)
     return folder / "packages.zip"
+
+
+def key_of(architecture: Architecture, version: tuple[int, int], checkout: Path, lock: Path) -> str:
+    """A hash of everything that decides what is in the archive."""
+    return digest.key(
+        code=digest.code(digest.IMAGE),
+        sources=library.sources(checkout),
+        needs=digest.tree(lock),
+        arch=architecture.name,
+        platforms=architecture.platforms,
+        python=version,
+    )
 
 
 def fitting(architecture: Architecture, glibc: tuple[int, int]) -> Architecture:

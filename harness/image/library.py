@@ -7,12 +7,11 @@ no business on a router. The layer is the same for every architecture.
 from __future__ import annotations
 
 import configparser
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.image import python, squashfs
+from harness.image import digest, python, squashfs
 from harness.image.digest import sha256
 
 _HARNESS = "harness"
@@ -28,15 +27,8 @@ sys.exit({function}())
 
 def sources(project: Path) -> str:
     """A hash of everything in a checkout that the layer is made from."""
-    files = [project / name for name in ("pyproject.toml", "README.md", "LICENSE")]
-    files += sorted(
-        path for path in (project / "paradrop").rglob("*") if "__pycache__" not in path.parts
-    )
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            digest.update(f"{file.relative_to(project)}\0{sha256(file)}\n".encode())
-    return digest.hexdigest()
+    names = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "paradrop")
+    return digest.tree(*(project / name for name in names))
 
 
 def build(project: Path, folder: Path, progress: Callable[[str], None]) -> dict[str, str]:

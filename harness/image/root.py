@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ImageError
-from harness.image import apt, initramfs, python, squashfs, tools
+from harness.image import apt, digest, initramfs, python, squashfs, tools
 from harness.image.architecture import Architecture
 from harness.image.digest import sha256
 
@@ -169,7 +169,7 @@ def _configure(root: Path, architecture: Architecture) -> None:
     (root / "root").chmod(0o700)
     (root / "var/tmp").chmod(0o1777)
     (root / "etc/mtab").symlink_to("/proc/mounts")
-    for source in sorted(path for path in (GUEST / "root").rglob("*") if path.is_file()):
+    for source in digest.files(GUEST / "root"):
         text = source.read_text(encoding="utf-8").replace("@CONSOLE@", architecture.console)
         target = root / source.relative_to(GUEST / "root")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,7 @@ def export(
 
     @param kind: of the routers. @param places: a router for each; made if there is none.
     @param coordinator: host and port. @param name: of this exporter.
-    @param say: called with a line when all are offered.
+    @param say: called with a line when all are offered, and when a router has died.
     @raise InfrastructureError: there is no coordinator, it refuses, or it has gone.
     """
     coordinator = reach(coordinator)
@@ -132,7 +132,7 @@ def export(
         control = Control()
         held.callback(control.close)
         for place in places:
-            Part.routers[place] = Router(kind, Path(folder) / place, control)
+            Part.routers[place] = Router(kind, Path(folder) / place, control, say)
             held.callback(Part.routers[place].close)
         labgrid.exports[Part.__name__] = Part
         resources = Path(folder) / "resources.yaml"

@@ -17,7 +17,7 @@ from harness.device import create, kind_class, memory
 from harness.device.console import Console
 from harness.device.qemu import QemuDevice
 from harness.device.relay import Relay
-from harness.errors import BootError, HarnessError, InfrastructureError, UsageError
+from harness.errors import BootError, DeviceError, HarnessError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.lab.control import Control, OnOffSwitch
 from harness.lab.serial import SerialPort
@@ -47,9 +47,13 @@ class Loan:
     @ivar problem: why it can't be used, in one line; empty while it can, or starts.
     """
 
-    def __init__(self, kind: str, folder: Path, control: Control) -> None:
+    def __init__(
+        self, kind: str, folder: Path, control: Control, say: Callable[[str], None]
+    ) -> None:
         self.access: Access | None = None
         self.problem = ""
+        self._say = say
+        self._said = ""
         self._kind = kind
         self._folder = folder
         self._control = control
@@ -68,6 +72,7 @@ class Loan:
                 self._start()
         except Exception as error:
             self.problem = str(error).partition("\n")[0] or type(error).__name__
+            self._say(self.problem)
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True)
@@ -96,7 +101,7 @@ class Loan:
     def _console(self) -> Console | None:
         try:
             return self._device.console
-        except (InfrastructureError, AssertionError):  # off, or not yet on
+        except (HarnessError, AssertionError):  # off, or not yet on
             return None
 
     def _switch(self, get: Callable[[], bool], turn: Callable[[bool], None]) -> str:
@@ -123,7 +128,8 @@ class Loan:
             # a supply does not know whether what it feeds comes up
             with contextlib.suppress(BootError):
                 self._device.power.on()
-            self._relay.target = self._device.on.ssh_port()
+            with contextlib.suppress(DeviceError):
+                self._relay.target = self._device.on.ssh_port()
         else:
             self._relay.target = 0
             self._device.power.cut()
@@ -138,14 +144,24 @@ class Loan:
         self._plugged = up
 
     def check(self) -> None:
-        """Look whether it still lives; see `problem`."""
+        """Look whether it still lives, and say so if it does not.
+
+        What the router itself did, such as to power itself off, is no `problem`: whoever has it
+        can switch its power.
+        """
         if self.access is not None and not self.problem and self._busy.acquire(blocking=False):
+            said = ""
             try:
                 self._device.check()
             except HarnessError as error:
-                self.problem = str(error).partition("\n")[0]
+                said = str(error).partition("\n")[0]
+                if not isinstance(error, DeviceError):
+                    self.problem = said
             finally:
                 self._busy.release()
+            if said and said != self._said:
+                self._say(said)
+            self._said = said
 
     def end(self) -> None:
         """Drop it, in the background; may be called while it starts."""
@@ -173,14 +189,22 @@ class Router:
     """What one place of a lab has: a router that is there while somebody uses any part of it.
 
     @param folder: of the place's name; its clones' folders are made below it.
+    @param say: called with a line when a clone does not start, or has died.
     """
 
-    def __init__(self, kind: str, folder: Path, control: Control) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        control: Control,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         check_kind(kind)
         self.kind = kind
         self.loan: Loan | None = None
         self._folder = folder
         self._control = control
+        self._say = say
         self._users: set[object] = set()
         self._ending: list[Loan] = []
         self._numbers = itertools.count(1)
@@ -190,7 +214,9 @@ class Router:
         self._users.add(user)
         self._ending = [loan for loan in self._ending if not loan.ended]
         if self.loan is None:
-            self.loan = Loan(self.kind, self._folder / str(next(self._numbers)), self._control)
+            self.loan = Loan(
+                self.kind, self._folder / str(next(self._numbers)), self._control, self._say
+            )
 
     def give_back(self, user: object) -> None:
         """Use a part no longer; with the last its clone ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +13,10 @@ from typing import Any, Self
 from harness.child import Child
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
+from harness.fault.injector import Lasting, injected
 from harness.node import certificates, crossbar
 from harness.node.config import crossbar_config
+from harness.node.log import message
 from harness.node.operator import Event, Operator
 from harness.node.ports import ReservedPort
 from harness.node.registry import DEVICE, OPERATOR, Registry
@@ -37,7 +40,7 @@ class Node:
     comes and goes. Used as a context manager it starts, and ends with nothing left behind.
 
     @param folder: made if need be; receives configuration, registry, keys and log.
-    @param timeline: receives starts, stops and kills, and who joined and left.
+    @param timeline: receives faults, starts and ends, what crossbar prints, who joined and left.
     """
 
     def __init__(self, folder: Path, timeline: Timeline | None = None) -> None:
@@ -46,6 +49,7 @@ class Node:
         self.log = folder / "crossbar.log"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._timeline = timeline
+        self._away = Lasting(timeline)
         self._registry = Registry(folder / "registry.sqlite")
         self._certificates = certificates.issue(folder)
         self._plain, self._tls = ReservedPort(), ReservedPort()
@@ -87,11 +91,13 @@ class Node:
 
         @raise InfrastructureError: it died, or can't be joined after `timeout` seconds.
         """
-        if self.running:
-            return
+        if not self.running:
+            self._away.end(lambda: self._start(timeout))
+
+    def _start(self, timeout: float) -> None:
         config = crossbar_config(self.port, self.tls_port, self._certificates, self._registry.path)
         self._launched = self._record("start")
-        self._child = crossbar.launch(self.folder, config)
+        self._child = crossbar.launch(self.folder, config, self._printed)
         self._wanted = True
         self.wait_ready(timeout)
 
@@ -122,27 +128,30 @@ class Node:
             raise InfrastructureError("crossbar is not running", hint="start the node first")
         status = self._child.returncode
         if status is not None:
+            tail = self._tail()  # with it, all that crossbar printed is on the time line
             self._record("died", status=status)
             raise InfrastructureError(
-                f"crossbar ended with status {status} without being asked", evidence=self._tail()
+                f"crossbar ended with status {status} without being asked", evidence=tail
             )
 
     def stop(self) -> None:
         """End crossbar in good order."""
-        self._end("stop", Child.terminate)
+        self._leave("node stop", Child.terminate)
 
     def kill(self) -> None:
         """End crossbar and its worker at once, as a crash of the machine would."""
-        self._end("kill", Child.kill)
+        self._leave("node kill", Child.kill)
 
     def restart(self, timeout: float = 60) -> None:
         """Stop it, and start it on the same ports."""
-        self.stop()
+        self._leave("node restart", Child.terminate)
         self.start(timeout)
 
     def close(self) -> None:
         """Stop, and give the ports back."""
-        self.stop()
+        if self._child is not None:
+            self._end(Child.terminate)
+            self._record("closed")
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -175,9 +184,10 @@ class Node:
 
     def revoke(self, pdid: str) -> None:
         """Let a device join no more, and end the sessions it has."""
-        self._registry.revoke(pdid)
-        if self.running and self._control is not None:
-            self._control.end_sessions(pdid)
+        with injected(self._timeline, "revoke", pdid=pdid):
+            self._registry.revoke(pdid)
+            if self.running and self._control is not None:
+                self._control.end_sessions(pdid)
 
     def add_batch(self, router_url: str, size: int = 1000) -> Batch:
         """A batch of `size` devices that may provision themselves.
@@ -189,15 +199,23 @@ class Node:
 
     def operator(self) -> Operator:
         """A client that calls and watches the devices; close it after use."""
-        return Operator(self.url(tls=False), self._secret)
+        return Operator(self.url(tls=False), self._secret, timeline=self._timeline)
 
-    def _end(self, event: str, how: Any) -> None:
+    def _leave(self, fault: str, how: Callable[[Child], object]) -> None:
+        """Be away until the next start."""
         self._wanted = False
-        if self._child is None:
-            return
-        self._record(event)
+        if self._child is not None:
+            self._away.begin(fault, lambda: self._end(how))
+
+    def _end(self, how: Callable[[Child], object]) -> None:
+        self._wanted = False
+        assert self._child is not None
         how(self._child)
         self._child = None
+
+    def _printed(self, line: str) -> None:
+        if text := message(line):
+            self._tell("crossbar", "log", line=text)
 
     def _met(self, topic: str, argument: Any) -> None:
         if topic == "wamp.session.on_join" and argument["session"] not in self._present:
@@ -208,9 +226,12 @@ class Node:
             self._record("left", session=argument)
 
     def _record(self, event: str, **fields: Any) -> float:
+        return self._tell("node", event, **fields)
+
+    def _tell(self, source: str, event: str, **fields: Any) -> float:
         if self._timeline is None:
             return time.monotonic()
-        return self._timeline.record("node", event, **fields)
+        return self._timeline.record(source, event, **fields)
 
     def _tail(self) -> str:
         return "" if self._child is None else self._child.tail()

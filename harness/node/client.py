@@ -27,8 +27,9 @@ RETRY = 0.2  # seconds between attempts to join
 _KEPT = 10_000  # events of a topic
 
 # What other clients do that a waiting caller may be waiting for.
+_ON_JOIN = "wamp.session.on_join"
 _META = (
-    "wamp.session.on_join",
+    _ON_JOIN,
     "wamp.session.on_leave",
     "wamp.registration.on_register",
     "wamp.registration.on_unregister",
@@ -70,6 +71,7 @@ class Client:
         self._joined_at = 0.0
         self._refused = ""
         self._events: dict[str, deque[Event]] = {}
+        self._joins: deque[tuple[float, dict[str, Any]]] = deque(maxlen=_KEPT)
         self._watcher = watcher
         # as Any: autobahn's and Twisted's factories are not typed
         self._factory: Any = _Factory(self)
@@ -158,6 +160,14 @@ class Client:
         with self._changed:
             return list(self._events[topic])
 
+    def joins(self, authid: str) -> list[tuple[float, int]]:
+        """The sessions of an authid, in the order in which they joined, with the time of that (of
+        `time.monotonic`). Those that joined while this client had no session are not among them.
+        """
+        with self._changed:
+            joins = list(self._joins)
+        return [(at, details["session"]) for at, details in joins if details["authid"] == authid]
+
     def _listen(self, session: ApplicationSession, topic: str) -> Any:
         def received(*args: Any, **kwargs: Any) -> None:
             event = Event(topic, args, kwargs, time.monotonic())
@@ -175,6 +185,9 @@ class Client:
     async def _joined(self, session: ApplicationSession) -> None:
         def heard(topic: str) -> Callable[..., None]:
             def handler(*args: Any, **_: Any) -> None:
+                if topic == _ON_JOIN and args:
+                    with self._changed:
+                        self._joins.append((time.monotonic(), args[0]))
                 if self._watcher is not None:
                     self._watcher(topic, args[0] if args else None)
                 self._notify()
@@ -204,7 +217,7 @@ class Client:
                 details = await session.call("wamp.session.get", number)
             except ApplicationError:  # gone again
                 continue
-            watcher("wamp.session.on_join", details)
+            watcher(_ON_JOIN, details)
 
     def _left(self, session: ApplicationSession, reason: str) -> None:
         with self._changed:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ def find() -> Path:
     return Path(elsewhere)
 
 
-def launch(folder: Path, config: Mapping[str, Any]) -> Child:
+def launch(folder: Path, config: Mapping[str, Any], printed: Callable[[str], None]) -> Child:
     """Start crossbar with its files in `folder` and its output appended to `crossbar.log`.
 
     See `find` for which one; it speaks with nobody but those who join.
 
+    @param printed: called with each line of its output, in a thread of its own.
     @raise InfrastructureError: it is not installed.
     """
     program = find()
@@ -51,4 +52,5 @@ def launch(folder: Path, config: Mapping[str, Any]) -> Child:
         ],
         folder / "crossbar.log",
         env={**os.environ, "PYTHONUNBUFFERED": "1"},  # evidence must not wait for a full buffer
+        printed=printed,
     )

@@ -10,6 +10,14 @@ from datetime import datetime
 _START = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}) \[\w+\s+\d+\] ")
 
 
+def message(line: str) -> str:
+    """A line of crossbar's output without its time and its process; one that goes on, as it is.
+
+    It is empty where crossbar says nothing.
+    """
+    return _START.sub("", line).rstrip()
+
+
 def entries(lines: Iterable[str]) -> Iterator[tuple[float, str]]:
     """
     The messages in crossbar's output, each with the lines that it goes on in.

@@ -16,6 +16,8 @@ from autobahn.wamp.exception import ApplicationError, Error, TransportLost
 from autobahn.wamp.types import PublishOptions
 
 from harness.errors import DeviceError, InfrastructureError
+from harness.evidence.timeline import Timeline
+from harness.fault.injector import injected
 from harness.node.client import Client, Event
 from harness.node.uris import of_device
 
@@ -39,12 +41,18 @@ class Operator:
     @param secret: of the authid `operator`.
     @param watcher: called in the reactor's thread with topic and argument of every meta event; of
         everybody who is present when the client joins, as if they had just joined.
+    @param timeline: receives the faults that the operator causes.
     """
 
     def __init__(
-        self, url: str, secret: str, watcher: Callable[[str, Any], None] | None = None
+        self,
+        url: str,
+        secret: str,
+        watcher: Callable[[str, Any], None] | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self._client = Client(url, "operator", secret, watcher)
+        self._timeline = timeline
         self._authids: dict[int, str] = {}
         self._uris: dict[int, str] = {}
         crochet.setup()
@@ -186,7 +194,8 @@ class Operator:
                 if "Already requested to close" not in str(error.args):
                     raise
 
-        self._ask(f"ending the sessions of {pdid}", end)
+        with injected(self._timeline, "sessions ended", pdid=pdid):
+            self._ask(f"ending the sessions of {pdid}", end)
 
     def wait_joined(self, pdid: str, timeout: float = 60, not_in: Collection[int] = ()) -> int:
         """@return: id of a live session of the device that is not in `not_in`.
@@ -214,6 +223,51 @@ class Operator:
             lambda live: None if session in live else True,
             f"is still in session {session}",
         )
+
+    def wait_single(self, pdid: str, session: int, timeout: float = 60) -> None:
+        """Wait until a session is the only one of the device: older ones may take a while to end.
+
+        @raise DeviceError: it is not, or another one has joined after it.
+        @raise InfrastructureError: the router was away at the end.
+        """
+        began = time.monotonic()
+
+        def single(live: list[int]) -> bool | None:
+            self._check_newest(pdid, session, began)
+            return live == [session] or None
+
+        self._wait_sessions(pdid, timeout, single, f"has not {session} as its only session")
+
+    def watch_single(self, pdid: str, session: int, seconds: float) -> None:
+        """Watch for some time that a session stays the only one of the device.
+
+        @raise DeviceError: it has ended, or another one has joined, if only for a moment.
+        @raise InfrastructureError: the router was away.
+        """
+        began = time.monotonic()
+        while True:
+            seen = self._client.changes
+            live = self.sessions(pdid)
+            self._check_newest(pdid, session, began)
+            if live != [session]:
+                raise DeviceError(
+                    f"lost session {session} again", device=pdid, hint=f"its sessions: {live}"
+                )
+            if not self._client.wait_change(seen, began + seconds):
+                return
+
+    def _check_newest(self, pdid: str, session: int, began: float) -> None:
+        """@raise DeviceError: another session has joined after this one, or since `began`."""
+        since = began
+        later: list[int] = []
+        for at, joined in self._client.joins(pdid):
+            if joined == session:
+                since, later = 0.0, []
+            elif at > since:
+                later.append(joined)
+        if later:
+            also = ", ".join(map(str, later))
+            raise DeviceError(f"joined again, beside session {session}: {also}", device=pdid)
 
     def wait_ready(self, timeout: float, since: float = 0.0) -> None:
         """Wait until this client itself has joined later than `since` (of `time.monotonic`).

@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
         workers.check_arguments(config)
         config.pluginmanager.register(scheduling.Scheduling(config), "hil-scheduling")
     if config.getoption("--report") is not None:
-        _check_report(config, is_worker=is_worker)
+        _check_report(config, writes=not is_worker and not config.getoption("collectonly"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -147,12 +147,12 @@ def kind_of(test: pytest.Item) -> str | None:
     return None if call is None else call.params.get("device_kind")
 
 
-def _check_report(config: pytest.Config, *, is_worker: bool) -> None:
+def _check_report(config: pytest.Config, *, writes: bool) -> None:
     from harness.evidence import keeping
 
     try:
         config.option.report = keeping.given(config.getoption("--report"))
-        if is_worker:
+        if not writes:
             return
         keeping.check(config.option.report)
     except UsageError as error:
@@ -186,6 +186,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.stash[LACKS] = f"{label(kind)} has no {what}"
         skip = pytest.mark.skip(reason=f"not applicable: {item.stash[LACKS]}")
         item.add_marker(skip, append=False)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """A test that passes fails all the same if the kernel of a device has panicked meanwhile."""
+    yield
+    bench = item.config.stash.get(fixtures.BENCH, None)
+    if bench is not None and "device_kind" in getattr(item, "fixturenames", ()):
+        bench.check_kernels()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -45,10 +45,16 @@ def _judge(error: BaseException, around: list[CodeType]) -> tuple[Verdict, BaseE
 
 def message(error: BaseException) -> str:
     """One line that says what an exception is about."""
-    text = str(error).strip() or type(error).__name__
-    line = text.splitlines()[0]
-    speaks = isinstance(error, HarnessError | AssertionError | OSError | pytest.fail.Exception)
-    return line if speaks or text == type(error).__name__ else f"{type(error).__name__}: {line}"
+    name = type(error).__name__
+    if isinstance(error, pytest.FixtureLookupError):
+        return f"there is no fixture {error.argname!r}"
+    try:
+        line = str(error).strip().partition("\n")[0]
+    except Exception:  # of a class that the suite has made
+        line = ""
+    if isinstance(error, HarnessError | AssertionError | OSError | pytest.fail.Exception):
+        return line or name
+    return f"{name}: {line}" if line else name
 
 
 def _verdict(error: BaseException, code: list[CodeType]) -> Verdict:

@@ -168,13 +168,13 @@ def outcome(reports: list[pytest.TestReport]) -> tuple[Verdict | None, str, str]
             return verdict, _last_line(report), report.longreprtext
     for report in reports:
         if report.skipped and hasattr(report, "wasxfail"):
-            return Verdict.XFAILED, str(report.wasxfail), report.longreprtext
+            return Verdict.XFAILED, _first_line(report.wasxfail), report.longreprtext
     for report in reports:
         if report.skipped:
             return Verdict.SKIPPED, _reason(report), ""
     for report in reports:
         if hasattr(report, "wasxfail"):
-            return Verdict.XPASSED, str(report.wasxfail), ""
+            return Verdict.XPASSED, _first_line(report.wasxfail), ""
     ran = any(report.when == "call" and report.passed for report in reports)
     return (Verdict.PASSED if ran else None), "", ""
 
@@ -197,7 +197,11 @@ def name_of(nodeid: str) -> str:
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-    return text.removeprefix("Skipped: ")
+    return _first_line(text.removeprefix("Skipped: "))
+
+
+def _first_line(text: object) -> str:
+    return str(text).strip().partition("\n")[0]
 
 
 def _last_line(report: pytest.TestReport | pytest.CollectReport) -> str:

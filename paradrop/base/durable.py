@@ -193,8 +193,10 @@ def _temporary(folder: Path, data: bytes, mode: int) -> Iterator[Path]:
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
         yield path
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(folder)  # write(2) does not know what it wrote to
         raise
     finally:
         os.close(descriptor)

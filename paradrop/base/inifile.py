@@ -27,7 +27,10 @@ class IniFile:
             self._parser = _parse(text)
         except configparser.Error as error:
             line, expected = _fault(error)
-            raise SettingsError(f"{path}, line {line}: {expected}") from error
+            fault = SettingsError(f"{path}, line {line}: {expected}")
+        else:
+            return
+        raise fault  # outside of the `except`: a traceback would quote the line, with its secrets
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> IniFile:
@@ -46,11 +49,24 @@ class IniFile:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise SettingsError(f"{path}, line {line}: expected text in UTF-8") from error
-        return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
+        else:
+            return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
+        raise SettingsError(f"{path}, line {line}: expected text in UTF-8")
 
     def items(self, section: str) -> Iterator[tuple[str, str, int]]:
-        """@return: name, value and line of each option in a section."""
+        """
+        @param section: in lower case.
+        @return: name, value and line of each option in a section.
+        @raise SettingsError: there is a section that differs from it only in case or in spaces.
+        """
+        for other in self._parser.sections():
+            if other != section and other.strip().lower() == section:
+                line = 1 + next(
+                    index for index, text in enumerate(self._lines) if text.startswith(f"[{other}]")
+                )
+                raise SettingsError(
+                    f"{self.path}, line {line}: expected [{section}], not [{other}]"
+                )
         if self._parser.has_section(section):
             for name, value in self._parser.items(section):
                 yield name, value, self._line(section, name)

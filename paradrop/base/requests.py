@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from paradrop.base import settings
 from paradrop.base.connection import BaseClientFactory, NotConnected
+from paradrop.base.endings import describe
 from paradrop.base.output import out
 from paradrop.base.replay import Wanted
 from paradrop.base.states import State
@@ -236,7 +237,7 @@ class Requests(ApplicationSession):
                 if refusals == self.client.REFUSED_AFTER:
                     out.err(
                         f"{wanted.kind} {wanted.uri}: refused since the rejoin, "
-                        f"tried at every join: {error.error_message()}",
+                        f"tried at every join: {describe(error)}",
                         extra={"event": "wamp.not_again", "uri": wanted.uri},
                     )
                 continue

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from paradrop.base.disk import takes_nothing
 from paradrop.base.durable import locked, make_folder, write_durably
+from paradrop.base.environment import user_home, variable
 from paradrop.base.exceptions import SettingsError
 from paradrop.base.inifile import IniFile
 
@@ -160,7 +162,8 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: b
     The sources, of which the last one to name a setting wins: the defaults of the mode, `slist`,
     `settings.ini` in the working folder, in `/etc`, in the common folder of a snap and in the
     configuration home, the environment. Nothing of an earlier call or assignment is kept. A home
-    that is overridden takes along all paths below it that are not overridden themselves.
+    that is overridden takes along all paths below it that are not overridden themselves. A variable
+    of the environment that is empty is not set; anywhere else an empty value is an error.
 
     @param mode: `production` (`/etc/paradrop/`, or the folders of the snap that we are in),
         `local` (`~/.paradrop/`) or `unittest` (`/tmp/.paradrop-test/`).
@@ -172,7 +175,7 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: b
     paths = _mode_paths(mode)
     found = _from_list(slist)
     known = _DEFAULTS.keys() | found.keys()
-    for folder in filter(None, (".", "/etc", os.environ.get("SNAP_COMMON"))):
+    for folder in filter(None, (".", "/etc", variable("SNAP_COMMON"))):
         found |= _from_file(Path(folder, _FILE_NAME), known)
     environment = _from_environment(known)
     # The file in the configuration home cannot move that home: it would not be found again.
@@ -252,12 +255,12 @@ def _derived_paths(config_home: str, runtime_home: str) -> dict[str, str]:
 def _mode_paths(mode: str) -> dict[str, str]:
     """All paths of a mode; only `production` leaves the data on the partition of the host."""
     if mode == "local":
-        paths = _derived_paths(str(Path.home() / ".paradrop"), "/tmp/.paradrop")  # noqa: S108
+        paths = _derived_paths(str(user_home() / ".paradrop"), "/tmp/.paradrop")  # noqa: S108
     elif mode == "unittest":
         paths = _derived_paths("/tmp/.paradrop-test", "/tmp/.paradrop-test")  # noqa: S108
     elif mode == "production":
-        config = os.environ.get("SNAP_COMMON", "/etc/paradrop")
-        return _derived_paths(config, os.environ.get("SNAP_DATA", "/var/run/paradrop"))
+        config = variable("SNAP_COMMON") or "/etc/paradrop"
+        return _derived_paths(config, variable("SNAP_DATA") or "/var/run/paradrop")
     else:
         raise SettingsError(f"unknown mode {mode!r}: use local, unittest or production")
     return paths | {"HOST_DATA_PARTITION": paths["CONFIG_HOME_DIR"]}
@@ -290,9 +293,8 @@ def _values(file: IniFile, known: Container[str]) -> dict[str, Setting]:
 
 
 def _from_environment(known: Iterable[str]) -> dict[str, Setting]:
-    return {
-        name: _read(name, os.environ[name], "environment") for name in known if name in os.environ
-    }
+    found = ((name, variable(name)) for name in known)
+    return {name: _read(name, text, "environment") for name, text in found if text is not None}
 
 
 def _read(name: str, text: str, source: str, where: str = "") -> Setting:
@@ -301,7 +303,7 @@ def _read(name: str, text: str, source: str, where: str = "") -> Setting:
     kind = _TYPES.get(name)
     if kind is not None and not _fits(setting.value, kind):
         raise SettingsError(
-            f"{where or source}: {name} has to be {_say(kind)}, and {_quote(text)} is not"
+            f"{where or source}: {name} has to be {_say(kind, text)}, and {_quote(text)} is not"
         )
     return setting
 
@@ -310,20 +312,23 @@ def _check(name: str, value: object) -> None:
     if name not in _TYPES:
         raise SettingsError(f"{name} is not a setting{_hint(name)}")
     if not _fits(value, _TYPES[name]):
-        raise SettingsError(f"{name} has to be {_say(_TYPES[name])}, and {_quote(value)} is not")
+        raise SettingsError(
+            f"{name} has to be {_say(_TYPES[name], value)}, and {_quote(value)} is not"
+        )
 
 
 def _fits(value: object, kind: Any) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
-    if isinstance(value, str) and not _can_be_kept(value):
+    if isinstance(value, str) and not (value.strip() and _can_be_kept(value)):
         return False
     return isinstance(value, int | float if kind is float else kind)
 
 
-def _say(kind: Any) -> str:
+def _say(kind: Any, value: object) -> str:
     words = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
-    return words.get(kind, "text or None")
+    empty = " that is not empty" if isinstance(value, str) and not value.strip() else ""
+    return words.get(kind, "text or None") + (empty if kind not in (bool, int, float) else "")
 
 
 def _quote(value: object) -> str:
@@ -372,15 +377,15 @@ def _described(name: str, value: object) -> Setting:
 
 
 def _make_folders() -> None:
-    try:
-        for folder in (LOG_DIR, MISC_DIR):
-            make_folder(folder, 0o750)
-        keys = Path(KEY_DIR)
-        make_folder(keys, 0o700)
-        if keys.stat().st_mode & 0o077:
-            keys.chmod(0o700)
-    except OSError as error:
-        raise SettingsError(f"a folder of the settings cannot be made: {error}") from error
+    """A disk that is full or read-only is not an error: whoever misses a folder will say so."""
+    for folder, mode in ((LOG_DIR, 0o750), (MISC_DIR, 0o750), (KEY_DIR, 0o700)):
+        try:
+            make_folder(folder, mode)
+            if folder == KEY_DIR and Path(folder).stat().st_mode & 0o077:
+                Path(folder).chmod(mode)
+        except OSError as error:
+            if not takes_nothing(error):
+                raise SettingsError(f"a folder of the settings cannot be made: {error}") from error
 
 
 def _current() -> dict[str, object]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import copy
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from paradrop.base import identity, settings
+from paradrop.base.disk import takes_nothing
 from paradrop.base.durable import (
     Content,
     locked,
@@ -60,6 +62,9 @@ class StateFile:
         Read the state. What a power cut has left half done is finished first; a missing file, or
         one that is not valid, becomes the default.
 
+        On a disk that is full or read-only, the default, or a state that was migrated, is returned
+        and not written.
+
         @return: the state, and the names under which damaged files were kept for diagnosis.
         @raise ParadropException: the file is of a later version; nothing was changed.
         @raise OSError: the file is there but cannot be read, or the default cannot be written.
@@ -74,10 +79,12 @@ class StateFile:
             except FileNotFoundError:
                 contents, changed = identity.default_info(), True
             except ValueError:
-                damaged.append(put_aside(self.path))
+                with _unless_disk_takes_nothing():
+                    damaged.append(put_aside(self.path))
                 contents, changed = identity.default_info(), True
             if changed:
-                identity.write_yaml(contents, self.path)
+                with _unless_disk_takes_nothing():
+                    identity.write_yaml(contents, self.path)
             self._know(contents, contents)
         return copy.deepcopy(contents), [path for path in damaged if path is not None]
 
@@ -173,6 +180,15 @@ class StateFile:
         elif theirs["pdid"] != old["pdid"]:
             merged |= {name: theirs[name] for name in _IDENTITY}
         return merged
+
+
+@contextmanager
+def _unless_disk_takes_nothing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not takes_nothing(error):
+            raise
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -23,6 +23,9 @@ MAX_RECORDS = 1000
 MAX_BYTES = 256 * 1024
 """A page is at most this long, as text in the log; one longer record is a page of its own."""
 
+MAX_RECORD = 1024 * 1024
+"""Bytes of the longest record that is sent whole, as text in the log."""
+
 _CHECKED = 256  # bytes before the offset that are in the checksum
 
 
@@ -90,9 +93,32 @@ def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str,
                     check = _check(stream, start)
                     end = _Cursor(inode, start, check, float(records[-1]["timestamp"]))
                     return {"records": records, "cursor": str(end)}
-                records.append(record)
+                records.append(_shortened(record, len(line)))
                 size += len(line)
     return {"records": records, "cursor": None}
+
+
+def _shortened(record: dict[str, Any], size: int) -> dict[str, Any]:
+    """
+    A record that a message can hold: a router closes the session at one that is too large.
+
+    @param size: of its line, in bytes.
+    @return: the record, or, if it is longer than `MAX_RECORD`, one whose message is cut, and whose
+        `extra` has only its event and the size of the whole.
+    """
+    if size <= MAX_RECORD:
+        return record
+    extra = record.get("extra")
+    event = extra.get("event") if isinstance(extra, dict) else None
+    kept = {key: value for key, value in record.items() if key not in ("message", "extra")}
+    if len(str(kept)) > MAX_BYTES:  # only a foreign line has more than that in it
+        kept = {"timestamp": record["timestamp"]}
+    message = str(record.get("message", ""))[: MAX_BYTES // 8]
+    return {
+        **kept,
+        "message": f"{message} [cut]",
+        "extra": {"cut": size} | ({"event": str(event)[:100]} if event is not None else {}),
+    }
 
 
 def _files(folder: Path, since: float) -> list[tuple[Path, bool]]:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 import paradrop
 from paradrop.base import identity, nexus, settings
+from paradrop.base.disk import condition
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
 from paradrop.daemon import provisioning
@@ -45,6 +46,13 @@ class RouterDaemon(nexus.NexusBase):
             f"paradropd {paradrop.__version__} started",
             extra={"event": "daemon.started", "version": paradrop.__version__},
         )
+        disk = condition(settings.CONFIG_HOME_DIR)
+        if disk != "ok":
+            out.err(
+                f"the disk of {settings.CONFIG_HOME_DIR.rstrip('/')} is {disk}: logs, keys and "
+                "settings cannot be kept",
+                extra={"event": "disk.trouble", "disk": disk},
+            )
         self.establish()
 
     def onStop(self) -> Deferred[None]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NoReturn, Protocol
 
 from autobahn.wamp import auth
 from autobahn.wamp.exception import ApplicationError
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
@@ -16,8 +16,10 @@ from twisted.python.failure import Failure
 import paradrop
 from paradrop.base import identity, nexus, settings
 from paradrop.base.cxbr import BaseSession
+from paradrop.base.disk import condition
 from paradrop.base.exceptions import AuthenticationError, SettingsError
 from paradrop.base.output import out
+from paradrop.base.wire import fit
 from paradrop.daemon import configuration, logpages
 
 
@@ -33,12 +35,20 @@ class Life(Protocol):
 
 def sign(challenge: Any, secret: str | bytes) -> str:
     """Answer a WAMP-CRA challenge, with or without a salt (WAMP specification, "Challenge
-    Response Authentication")."""
+    Response Authentication").
+
+    @raise AuthenticationError: it is none.
+    """
     key = secret.encode() if isinstance(secret, str) else secret
     extra = challenge.extra
-    if "salt" in extra:
-        key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
-    signature: bytes = auth.compute_wcs(key, extra["challenge"])
+    try:
+        if "salt" in extra:
+            key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
+        signature: bytes = auth.compute_wcs(key, extra["challenge"])
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise AuthenticationError(
+            f"a challenge of the kind {challenge.method!r} that is none of WAMP-CRA"
+        ) from error
     return signature.decode("ascii")
 
 
@@ -62,17 +72,25 @@ class RouterSession(BaseSession):
 
     @inlineCallbacks
     def onJoin(self, details: Any) -> Generator[Deferred[Any], Any, None]:
-        yield self.register(self.logs, "org.paradrop.logs")
-        yield self.register(self.configure, "org.paradrop.config")
+        yield self._offer(self.logs, "org.paradrop.logs")
+        yield self._offer(self.configure, "org.paradrop.config")
         yield self.subscribe(self.onUpdatesPending, "org.paradrop.updatesPending")
         self._life.sessions += 1
         # The last thing to be had, so that a router that answers it is ready.
-        yield self.register(self.status, "org.paradrop.status")
+        yield self._offer(self.status, "org.paradrop.status")
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.start(_interval()).addErrback(
             lambda failure: out.warn(f"no heartbeat: {failure.getErrorMessage()}")
         )
+
+    def _offer(self, procedure: Callable[..., Any], uri: str) -> Any:
+        """Register a procedure whose answers are made fit for a message."""
+
+        def answer(*args: Any, **kwargs: Any) -> Deferred[Any]:
+            return maybeDeferred(procedure, *args, **kwargs).addCallback(fit)
+
+        return self.register(answer, uri)
 
     def onClose(self, wasClean: bool) -> None:
         if self._heartbeat is not None and self._heartbeat.running:
@@ -107,6 +125,7 @@ class RouterSession(BaseSession):
             "sessions": self._life.sessions,
             "wamp_state": str(self.client.state) if self.client is not None else "ready",
             "session": self._session_id,
+            "disk": condition(settings.CONFIG_HOME_DIR),
         }
 
     def logs(

@@ -2,6 +2,8 @@
 
 import configparser
 import math
+import os
+import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +163,35 @@ def test_production_without_a_snap_is_etc_paradrop(tmp_path: Path) -> None:
     settings.loadSettings("production", folders)
     assert settings.CONFIG_FILE == "/etc/paradrop/config"
     assert settings.HOST_DATA_PARTITION == "/"
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_an_empty_variable_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    for name in ["SNAP_COMMON", "SNAP_DATA", *DEFAULTS]:
+        monkeypatch.setenv(name, empty)
+    settings.loadSettings("production", make_folders=False)
+    paths = {name: DEFAULTS[name] for name in [*CONFIG_PATHS, *RUNTIME_PATHS]}
+    assert snapshot() == DEFAULTS | paths
+
+
+def test_an_empty_home_is_that_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "")
+    settings.loadSettings("local", make_folders=False)
+    account = pwd.getpwuid(os.getuid()).pw_dir
+    assert f"{account}/.paradrop/" == settings.CONFIG_HOME_DIR
+
+
+@pytest.mark.parametrize("name", ["KEY_DIR", "CONFIG_HOME_DIR", "WAMP_CA_FILE", "LOCAL_DOMAIN"])
+def test_an_empty_value_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"argument: {name} has to be .*not empty"):
+        settings.loadSettings("local", [f"{name}:"])
+    ini(Path(), **{name.lower(): ""})
+    with pytest.raises(SettingsError, match=f"line 2: {name} has to be .*not empty"):
+        settings.loadSettings("local")
+    with pytest.raises(SettingsError, match="not empty"):
+        settings.save_to_file(tmp_path / "saved.ini", {name: ""})
 
 
 def test_an_unknown_mode_is_named() -> None:

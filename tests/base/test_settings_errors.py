@@ -77,7 +77,7 @@ class TestAWrongType:
         item = f"{name}:{text}"
         self.refused(f"argument: {name} has to be {expected}", item)
 
-    @pytest.mark.parametrize(("name", "text", "expected"), WRONG)
+    @pytest.mark.parametrize(("name", "text", "expected"), [one for one in WRONG if one[1]])
     def test_in_the_environment(
         self, monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: str
     ) -> None:
@@ -133,6 +133,15 @@ def test_a_file_that_cannot_be_read_is_said(home: Path) -> None:
     (home / "settings.ini").mkdir()
     with pytest.raises(SettingsError, match=rf"{home}/settings.ini cannot be read: Is a directory"):
         settings.loadSettings()
+
+
+@pytest.mark.parametrize("header", ["[BASE]", "[Base]", "[ base ]", "[base ]"])
+def test_a_section_that_is_nearly_ours_is_not_ignored(home: Path, header: str) -> None:
+    file = home / "settings.ini"
+    file.write_text(f"[other]\na = b\n\n{header}\nheartbeat_interval = 5\n")
+    with pytest.raises(SettingsError) as refused:
+        settings.loadSettings()
+    assert str(refused.value) == f"{file}, line 4: expected [base], not {header}"
 
 
 def test_a_file_may_be_of_another_system(home: Path) -> None:

@@ -45,6 +45,7 @@ class Daemon:
         self.folder = folder
         self.home = folder / "etc"
         self.runtime = folder / "run"
+        self.console = folder / "console.log"
         self.home.mkdir(mode=0o750)
         self.environment = {
             **os.environ,
@@ -57,7 +58,7 @@ class Daemon:
     def start(self) -> None:
         self.child = Child(
             [sys.executable, "-m", "paradrop"],
-            self.folder / "console.log",
+            self.console,
             cwd=self.folder,
             env=self.environment,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import stat
 import time
@@ -291,3 +293,48 @@ class TestSelfProvisioning:
         daemon.start()
         told = [one for one in errors(daemon) if "provision.yaml" in one["message"]]
         assert len(told) == 1
+
+
+class TestOddValues:
+    """One odd value hides nothing else."""
+
+    @pytest.mark.parametrize(
+        ("extra", "sent"),
+        [
+            ({"name": os.fsdecode(b"caf\xe9")}, {"name": "caf\\udce9"}),
+            ({"number": 2**64}, {"number": str(2**64)}),
+            ({os.fsdecode(b"\xff"): -(2**70)}, {"\\udcff": str(-(2**70))}),
+            ({"deep": [[[[None]]]]}, {"deep": [[[[None]]]]}),
+        ],
+    )
+    def test_in_a_record_of_the_log(
+        self, joined: Any, operator: Operator, pdid: str, extra: Any, sent: Any
+    ) -> None:
+        record = joined.records()[-1] | {"message": os.fsdecode(b"\xe9"), "extra": extra}
+        with (joined.home / "logs" / "log").open("a") as log:
+            log.write(json.dumps(record) + "\n")
+        operator.publish(pdid, "updatesPending")
+        joined.wait("updates.pending")
+        given = operator.logs(pdid)
+        (found,) = [one for one in given if one["message"] == "\\udce9"]
+        assert found["extra"] == sent
+        assert given[-1]["extra"]["event"] == "updates.pending"
+
+    def test_a_record_that_no_message_holds_is_cut(
+        self, joined: Any, operator: Operator, pdid: str
+    ) -> None:
+        record = joined.records()[-1] | {"message": "x" * 20_000_000, "extra": {"event": "large"}}
+        with (joined.home / "logs" / "log").open("a") as log:
+            log.write(json.dumps(record) + "\n")
+        (found,) = [one for one in operator.logs(pdid) if one["extra"].get("event") == "large"]
+        assert found["extra"]["cut"] > 20_000_000
+        assert found["message"].startswith("xxx")
+        assert len(found["message"]) < 1_000_000
+
+    def test_in_a_setting(self, daemon: Any, node: Node, operator: Operator, pdid: str) -> None:
+        daemon.environment["LOCAL_DOMAIN"] = os.fsdecode(b"caf\xe9")
+        daemon.provision(pdid, node.url(), node.enroll(pdid))
+        daemon.start()
+        operator.wait_joined(pdid)
+        operator.status(pdid)
+        assert operator.config(pdid)["LOCAL_DOMAIN"] == "caf\\udce9"

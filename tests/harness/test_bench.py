@@ -102,6 +102,7 @@ def test_evidence_is_of_every_device_and_since_a_time(benches: list[Bench]) -> N
     found = bench.evidence(now)
     assert {"console", "daemon log", "crossbar", "time line"} >= set(found)
     assert '"newer"' in str(found["time line"])
+    assert "new session attached" in str(bench.evidence()["time line"])
     assert '"new"' not in str(found["time line"])
     assert '"new"' in str(bench.evidence()["time line"])
 

@@ -50,6 +50,32 @@ def test_its_output_is_in_the_file_and_its_status_is_returned(tmp_path: Path) ->
     assert child.tail(1) == "err"
 
 
+@pytest.mark.parametrize("how", ["kill", "terminate", "tail"])
+def test_each_line_is_told_and_kept_when_it_has_ended(tmp_path: Path, how: str) -> None:
+    told: list[str] = []
+    script = "echo one; echo two >&2; printf '\\377last'"
+    child = Child(["sh", "-c", script], tmp_path / "log", printed=told.append)
+    child.wait(LIMIT)
+    getattr(child, how)()
+    assert told == ["one", "two", "\ufffdlast"]
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n\xfflast"
+    child.kill()
+
+
+def test_a_full_disk_does_not_stop_a_program_that_prints() -> None:
+    told: list[str] = []
+
+    def full(line: str) -> None:
+        told.append(line)
+        raise OSError(28, "no space")
+
+    lines = 200_000  # more than a pipe holds
+    child = Child(["seq", str(lines)], Path("/dev/full"), printed=full)
+    assert child.wait(LIMIT) == 0
+    child.kill()
+    assert len(told) == lines
+
+
 def test_a_missing_program_is_an_error_with_its_package(tmp_path: Path) -> None:
     with pytest.raises(
         MissingToolError, match=r"qemu-none is not installed .*install qemu-nothing"

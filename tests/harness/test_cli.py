@@ -93,6 +93,9 @@ def test_outside_a_checkout_it_says_where_to_be(tmp_path: Path) -> None:
         (["up", "labgrid:bad.yaml"], "labgrid can't use bad.yaml"),
         (["export", "process"], "can't be exported"),
         (["qualify", "--device", "file:bad.yaml"], "no YAML: line 1"),
+        (["doctor", "--device", "toaster"], "no device of kind"),
+        (["doctor", "--device", "process:two"], "takes no argument"),
+        (["doctor", "--device", "file:bad.yaml"], "no YAML: line 1"),
         (["qualify", "--suites", "bad.yaml"], "no suites in bad.yaml/"),
         (["qualify", "--report", "bad.yaml", "--device", "process"], "no report can be written"),
         (["qualify", "--report", "x" * 300], "no report can be written"),
@@ -264,7 +267,34 @@ def test_an_end_of_up_leaves_nothing(number: signal.Signals, tmp_path: Path) -> 
     assert up.returncode == 130
     assert said == ""
     assert list(tmp_path.iterdir()) == []
-    assert processes_of(tmp_path) == []
+    assert processes_of(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("victim", "says"),
+    [("crossbar", "crossbar ended with status"), ("-m paradrop", "the daemon ended by itself")],
+    ids=["node", "daemon"],
+)
+def test_up_ends_when_what_is_up_has_died(victim: str, says: str, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [HIL, "up", "process", "--json"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as up:
+        try:
+            assert up.stdout is not None
+            up.stdout.readline()
+            (pid,) = [pid for pid, words in processes_of(tmp_path).items() if victim in words]
+            os.kill(pid, signal.SIGKILL)
+            _, said = up.communicate(timeout=60)
+        finally:
+            up.kill()
+    assert up.returncode == 1
+    (line,) = said.splitlines()
+    assert says in line
+    assert list(tmp_path.iterdir()) == []
 
 
 WAITING = """
@@ -304,17 +334,17 @@ def test_an_end_of_qualify_leaves_nothing(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "interrupted" in said
     assert list(scratch.iterdir()) == []
-    assert processes_of(scratch) == []
+    assert processes_of(scratch) == {}
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines that name the folder, or processes that work in it."""
-    found = []
+def processes_of(folder: Path) -> dict[int, str]:
+    """Command lines that name the folder, or of processes that work in it, by process."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             if str(folder) in words or str(folder) in str((process / "cwd").readlink()):
-                found.append(words)
+                found[int(process.name)] = words
         except OSError:  # it has ended, or is a zombie
             continue
     return found

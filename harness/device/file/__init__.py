@@ -7,7 +7,6 @@ routers is started there after each boot, and commands and files go over that.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import secrets
@@ -28,15 +27,9 @@ from harness.device.file.shell import Shell
 from harness.device.machine import TRANSLATED_MIB, Machine
 from harness.device.software import CONFIG_HOME, RUNTIME_HOME, Software
 from harness.device.software.installed import Installed
-from harness.errors import (
-    BootError,
-    CommandError,
-    HarnessError,
-    InfrastructureError,
-    UsageError,
-)
+from harness.errors import BootError, CommandError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
-from harness.image import cache, tools
+from harness.image import cache, digest, tools
 from harness.image.digest import sha256
 from harness.image.root import GUEST
 
@@ -49,12 +42,6 @@ DAEMON_SECONDS = 300
 _MGMT, _WAN = "10.0.2.15", wan.ALONE.address
 _AGENT = GUEST / "root/usr/libexec/paradrop/agent"
 
-_ASKING = (
-    *("device/*.py", "device/file/*.py", "device/software/*.py", "device/software/board/*"),
-    *("image/architecture.py", "image/bundle.py"),
-)
-"""What has a part in the answer whether the daemon can run on an image."""
-
 _load = functools.cache(description.load)
 
 
@@ -65,7 +52,9 @@ class FileDevice(EmulatedDevice):
     """
 
     kind: ClassVar[str] = "file"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"clock", "freeze", "link", "power"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"clock", "freeze", "link", "power", "reboot"}
+    )
 
     config_home = PurePosixPath(CONFIG_HOME)
     runtime_home = PurePosixPath(RUNTIME_HOME)
@@ -78,6 +67,7 @@ class FileDevice(EmulatedDevice):
         self._disk = folder / "disk.qcow2"
         self._shell: Shell | None = None
         self._agent = False
+        self._entered = 0  # of its boots, the one that it is logged in to
         bring = Software if self.firmware.library == "install" else Installed
         self.software: Software | Installed = bring(self.name, self._run, self._write)
 
@@ -170,24 +160,40 @@ class FileDevice(EmulatedDevice):
             self._disk if self.firmware.disk is not None else None,
             *(self._addresses, wan.ALONE.netdev, f"wan-{next(self._boots)}.pcap"),
         )
-        self._machine = running = Machine(self.name, self.folder, self.timeline)
+        self._machine = running = Machine(self.name, self.folder, self.timeline, self._past)
         self._agent, self._shell = False, None
-        try:
+
+        def boot() -> None:
             running.start(words)
             if not self._plugged:
                 running.set_link("wan", False)
             self._log_in()
-        except HarnessError:
-            running.autopsy()
-            raise
-        self.timeline.record(self.name, "booted")
+
+        self._watched(boot)
 
     def _log_in(self) -> None:
-        wanted = self.firmware.console
-        shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password)
-        shell.enter(wanted.timeout)
+        wanted, running = self.firmware.console, self.on
+        self._agent, self._shell = False, None
+        self._entered = running.boots.count
+
+        def check() -> None:
+            if running.boots.count != self._entered:
+                running.autopsy(rebooted=True)
+
+        shell = Shell(self.name, self.console, wanted.pattern, wanted.login, wanted.password, check)
+        shell.enter(wanted.timeout, running.printed_before, self._check_boot)
+        self._entered = running.boots.count  # some systems reboot once before they let anybody in
         self._shell = shell
         self._start_agent(shell)
+        self.timeline.record(self.name, "booted")
+
+    @property
+    def _ready(self) -> Machine:
+        """The machine, after somebody has logged in since it booted last."""
+        running = self.on
+        if running.boots.count != self._entered:
+            self._watched(self._wait_booted)
+        return running
 
     def _start_agent(self, shell: Shell) -> None:
         """Have the agent run there, if there is what it needs."""
@@ -251,6 +257,14 @@ class FileDevice(EmulatedDevice):
 
     def _power_on(self) -> None:
         self._boot()
+        self._settle()
+
+    def _wait_booted(self) -> None:
+        self._log_in()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Do after a boot what the system does not do by itself."""
         self._set_addresses()
         if self.firmware.library == "install":
             self._start_daemon()
@@ -265,7 +279,7 @@ class FileDevice(EmulatedDevice):
         return self._run(self.software.command(command), timeout)
 
     def _run(self, command: str, timeout: float) -> Completed:
-        running = self.on
+        running = self._ready
         try:
             if self._agent:
                 return running.agent.run(command, timeout)
@@ -294,15 +308,16 @@ class FileDevice(EmulatedDevice):
         self.succeed("sync")  # what a test is given survives a power cut
 
     def _write(self, path: str, data: bytes, mode: int) -> None:
-        running = self.on
+        running = self._ready
         if self._agent:
             running.agent.write((path, mode, 0, data))
         else:
             self._typing.write(path, data, mode)
 
     def read(self, path: PurePosixPath | str) -> bytes:
+        running = self._ready
         if self._agent:
-            return self.on.agent.read(str(path))
+            return running.agent.read(str(path))
         return self._typing.read(str(path))
 
     def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
@@ -348,17 +363,7 @@ def _format(described: Firmware) -> str:
 
 def _examined(argument: str, described: Firmware) -> list[str]:
     """What is in the daemon's way, from the cache if nothing has changed since it was asked."""
-    facts: list[object] = [described.path.read_text()]
-    for path in described.files:
-        stat = path.stat()
-        facts += [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    machine = described.architecture
-    facts.append(tools.version(tools.find(machine.qemu, machine.qemu_package)))
-    home = Path(__file__).parents[2]
-    code = sorted(path for each in _ASKING for path in home.glob(each) if path.is_file())
-    facts += [sha256(path) for path in code]
-    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    verdict = cache.folder() / "firmware" / f"{name}.json"
+    verdict = cache.folder() / "firmware" / f"{_key(described)[:16]}.json"
     if not verdict.exists():
         say = logging.getLogger("harness").info
         say(f"file:{argument}: booting it once, to see what is in the daemon's way")
@@ -369,6 +374,18 @@ def _examined(argument: str, described: Firmware) -> list[str]:
         fresh.replace(verdict)
     obstacles: list[str] = json.loads(verdict.read_text())
     return obstacles
+
+
+def _key(described: Firmware) -> str:
+    """A hash of everything that decides what is in the daemon's way."""
+    machine = described.architecture
+    stats = [(str(path), path.stat()) for path in described.files]  # they may have gigabytes
+    return digest.key(
+        code=digest.code(digest.IMAGE, digest.DEVICE),
+        description=described.path.read_text(),
+        files=[(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats],
+        qemu=tools.version(tools.find(machine.qemu, machine.qemu_package)),
+    )
 
 
 def _ask(argument: str) -> list[str]:

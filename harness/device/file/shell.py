@@ -13,6 +13,7 @@ import re
 import secrets
 import shlex
 import time
+from collections.abc import Callable
 
 from harness.device.base import Completed
 from harness.device.console import Console
@@ -48,34 +49,45 @@ class Shell:
     """@param device: name for errors.
     @param prompt: regular expression of the shell's prompt.
     @param login: user to log in as; empty where no login is asked for.
+    @param check: called while an answer is waited for; what it raises ends that.
     @ivar folder: one on the system that can be written, of ours alone.
     """
 
     def __init__(
-        self, device: str, console: Console, prompt: str, login: str = "", password: str = ""
+        self,
+        device: str,
+        console: Console,
+        prompt: str,
+        login: str = "",
+        password: str = "",
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._device = device
         self._console = console
         self._prompt = prompt
         self._login = login
         self._password = password
+        self._check = check
         self.folder = ""
         self._encoder = ""
 
-    def enter(self, timeout: float) -> None:
+    def enter(
+        self, timeout: float, since: int = 0, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait until the system has booted, log in, and have a shell that takes commands.
 
         Nothing is typed before something asks for it: it would stop a boot loader.
 
+        @param since, check: see `Console.wait_for`.
         @raise BootError: it does not get that far in `timeout` seconds, or the login is refused.
         """
         deadline = time.monotonic() + timeout
         wanted = asked(self._prompt).pattern
-        since, said = 0, False
+        said = False
         while True:
             try:
                 left = max(deadline - time.monotonic(), 0.1)
-                found = self._console.wait_for(wanted, left, since)
+                found = self._console.wait_for(wanted, left, since, check)
             except BootError as error:
                 ended = "the machine ended" in error.what
                 why = "the machine ended" if ended else f"{timeout:g} s passed"
@@ -134,7 +146,9 @@ class Shell:
         marks = [f'echo "<""{mark}>"' for mark in (begin, end)]
         self._console.send(f"{command}; {marks[0]}; {tell}; {marks[1]}\n")
         try:
-            found = self._console.wait_for(f"(?s)<{begin}>\r?\n(.*)<{end}>", timeout, since)
+            found = self._console.wait_for(
+                f"(?s)<{begin}>\r?\n(.*)<{end}>", timeout, since, self._check
+            )
         except BootError as error:
             self._console.send("\x03")
             raise InfrastructureError(

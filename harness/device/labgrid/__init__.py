@@ -11,16 +11,18 @@ import importlib.util
 import logging
 import shlex
 import time
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.device import wan
 from harness.device.base import Completed, Device, read_or_why
+from harness.device.boots import Boots
 from harness.device.software import Software
 from harness.errors import (
     BootError,
     CommandError,
+    DeviceError,
     HarnessError,
     InfrastructureError,
     UsageError,
@@ -29,6 +31,7 @@ from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.link import Link
 from harness.fault.power import Power
+from harness.fault.reboot import BOOT_ID, Reboot
 
 if TYPE_CHECKING:
     from harness.device.labgrid.console import ConsoleLog
@@ -50,7 +53,9 @@ class LabgridDevice(Device):
     """A target of labgrid: `labgrid:PLACE`, or `labgrid:ENV.yaml`."""
 
     kind: ClassVar[str] = "labgrid"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"clock", "link", "power", "rootfs"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"clock", "link", "power", "reboot", "rootfs"}
+    )
     memory: int = 32 << 20  # of this computer: it runs elsewhere
 
     config_home = PurePosixPath("/etc/paradrop")
@@ -70,6 +75,8 @@ class LabgridDevice(Device):
         self._software: Software | None = None
         self.power = Power(self.name, self._cut, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
+        self.reboot = Reboot(self.name, self.succeed, self._rebooted, timeline)
+        self._boots = Boots(self.name, folder / "console.log")
 
     # -- before there is one
 
@@ -168,7 +175,11 @@ class LabgridDevice(Device):
         try:
             self._open.connect(BOOT_SECONDS)
         except BootError as error:
-            self.check()
+            try:
+                self.check()
+                self._boots.autopsy()
+            except DeviceError as death:
+                raise BootError(death.what, device=self.name, evidence=death.evidence) from error
             if self._console is not None:
                 error.evidence = self._console.tail()
             raise
@@ -227,6 +238,10 @@ class LabgridDevice(Device):
                 self._lab.check(self._place)
             except InfrastructureError as error:
                 raise InfrastructureError(error.what, device=self.name, hint=error.hint) from None
+        self._boots.check_answering()
+
+    def check_kernel(self) -> None:
+        self._boots.check_kernel()
 
     # -- power
 
@@ -243,14 +258,42 @@ class LabgridDevice(Device):
         self._off = not on
 
     def _cut(self) -> None:
+        self._boots.end()
         self._switch(False)
         self._open.drop()
 
     def _power_on(self) -> None:
+        self._boots.begin()
         self._switch(True)
         self._connect()
+        self._start_daemon()
+
+    def _start_daemon(self) -> None:
         if self._software is not None:  # which no boot starts
             self.daemon("start")
+
+    @contextlib.contextmanager
+    def _rebooted(self) -> Iterator[None]:
+        self.check_kernel()
+        before = self._open.run(BOOT_ID, 30).text
+        yield
+        deadline = time.monotonic() + BOOT_SECONDS
+        while self._boot_id() in ("", before):
+            if time.monotonic() > deadline:
+                raise self._boots.error(f"the device did not reboot within {BOOT_SECONDS} s")
+            time.sleep(0.5)
+        self._start_daemon()
+        self._boots.expect_no_more()
+
+    def _boot_id(self) -> str:
+        """Of its current boot; empty while it does not answer."""
+        try:
+            return self._open.run(BOOT_ID, 10).text
+        except InfrastructureError:
+            self._open.drop()
+            with contextlib.suppress(BootError):
+                self._open.connect(10)
+            return ""
 
     def _turn(self, cable: Any) -> Any:
         def turn(up: bool) -> None:
@@ -286,11 +329,12 @@ class LabgridDevice(Device):
             raise
 
     def _autopsy(self) -> None:
-        """Something failed: if that is because the place has gone, say so instead."""
+        """Something failed: if that is because the place or the device has gone, say so instead."""
         deadline = time.monotonic() + 2  # the lab has to notice first
         while self._lab is not None and time.monotonic() < deadline:
             self.check()
             time.sleep(0.1)
+        self._boots.autopsy()
 
     def write(
         self,

@@ -8,23 +8,26 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from harness.device import ssh, wan
 from harness.device.agent import Agent
 from harness.device.base import Completed
+from harness.device.boots import Boots
 from harness.device.console import Console
 from harness.device.own_image import OwnImageDevice
 from harness.device.vagrant import session
 from harness.device.vagrant.session import Session
-from harness.errors import BootError, InfrastructureError, UsageError
+from harness.errors import BootError, DeviceError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
 from harness.fault.freeze import Freeze
 from harness.fault.link import Link
 from harness.fault.power import Power
+from harness.fault.reboot import Reboot
 from harness.image import ARCHITECTURES, tools
 from harness.image.box import MEMORY_MIB, Box, box
 
@@ -66,7 +69,7 @@ class VagrantDevice(OwnImageDevice):
 
     kind: ClassVar[str] = "vagrant"
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"clock", "freeze", "link", "power", "rootfs"}
+        {"clock", "freeze", "link", "power", "reboot", "rootfs"}
     )
     memory: int = (MEMORY_MIB + 512) << 20  # of the emulator, libvirt and Vagrant
 
@@ -76,6 +79,7 @@ class VagrantDevice(OwnImageDevice):
         self._session: Session | None = None
         self._agent: Agent | None = None
         self._console: Console | None = None
+        self._life: Boots | None = None
         self._domain = ""
         self._plugged = True
         self._boots = itertools.count(1)
@@ -83,6 +87,7 @@ class VagrantDevice(OwnImageDevice):
         self.power = Power(self.name, self._power_off, self._power_on, timeline)
         self.clock = Clock(self.name, self.succeed, timeline)
         self.freeze = Freeze(self.name, self._freeze, timeline)
+        self.reboot = Reboot(self.name, self.succeed, self._rebooted, timeline)
 
     @classmethod
     def check_host(cls, argument: str) -> None:
@@ -106,6 +111,7 @@ class VagrantDevice(OwnImageDevice):
     def start(self) -> None:
         made = self._session = Session(self.name)
         made.start()
+        self._life = Boots(self.name, made.home / "console.log")
         made.link(self.box().file, made.home / "router.box")
         text = _VAGRANTFILE.format(
             box=json.dumps(self.box().name),
@@ -119,6 +125,10 @@ class VagrantDevice(OwnImageDevice):
         except InfrastructureError as error:
             if not (made.home / "console.log").exists():
                 raise
+            try:
+                self._watch.check_kernel(gone=True)
+            except DeviceError as panic:
+                raise BootError(panic.what, device=self.name, evidence=panic.evidence) from error
             raise BootError(error.what, device=self.name, evidence=self._printed()) from error
         self._domain = (self._data / "id").read_text()
         self._attach()
@@ -140,7 +150,9 @@ class VagrantDevice(OwnImageDevice):
     def _attach(self) -> None:
         home = self._on.home
         self._console = Console(self.name, home / "console.sock", home / "console.log")
-        self._agent = Agent(self.name, home / "agent.sock")
+        self._agent = Agent(
+            *(self.name, home / "agent.sock"), self._watch.check_answering, self._autopsy
+        )
 
     def _blank(self) -> None:
         """Have the daemon start as for the first time, now that its configuration is there."""
@@ -169,22 +181,52 @@ class VagrantDevice(OwnImageDevice):
     # -- power
 
     def _power_on(self) -> None:
+        if self._agent is not None:
+            if self._state().startswith(("running", "paused")):
+                return
+            self._detach()  # it has powered itself off
+        self._watch.begin()
         self._virsh("start")
         self._attach()
         if not self._plugged:
             self._set_link(False)
-        self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS)
-        self.run("true", BOOT_SECONDS)
+        self._wait_booted(0)
+
+    def _wait_booted(self, since: int) -> None:
+        """@param since: see `Console.wait_for`. @raise BootError: it does not come up."""
+        try:
+            self.console.wait_for(r"paradrop: router ready", BOOT_SECONDS, since)
+            self.agent.hang_up()
+            self.run("true", BOOT_SECONDS)
+        except BootError as error:
+            try:
+                self._autopsy(False)
+            except DeviceError as death:
+                raise BootError(death.what, device=self.name, evidence=death.evidence) from error
+            raise
         self.timeline.record(self.name, "booted")
+
+    @contextmanager
+    def _rebooted(self) -> Iterator[None]:
+        self.check_kernel()
+        since = self.console.printed
+        yield
+        self._wait_booted(since)
+        self._watch.expect_no_more()
+
+    def _state(self) -> str:
+        return self._virsh("domstate", "--reason").strip()
 
     def _power_off(self) -> None:
         if self._agent is None:
             return
-        self._virsh("destroy")
+        if self._state().startswith(("running", "paused")):
+            self._virsh("destroy")
         self._detach()
 
     def _detach(self) -> None:
         if self._agent is not None and self._console is not None:
+            self._watch.end()
             self._agent.close()
             self._console.close()
             self._agent = self._console = None
@@ -227,11 +269,31 @@ class VagrantDevice(OwnImageDevice):
     def check(self) -> None:
         if self._agent is None:
             return
-        state = self._virsh("domstate", "--reason").strip()
-        if not state.startswith(("running", "paused")):
-            raise InfrastructureError(
-                f"the machine ended by itself: {state}", device=self.name, evidence=self._printed()
-            )
+        state = self._state()
+        if state.startswith(("running", "paused")):
+            self._watch.check_answering()
+            return
+        self._watch.check_kernel(gone=True)
+        if state == "shut off (shutdown)":
+            raise self._watch.error("the device powered itself off")
+        raise InfrastructureError(
+            f"the machine ended by itself: {state}", device=self.name, evidence=self._printed()
+        )
+
+    def check_kernel(self) -> None:
+        if self._life is not None:
+            self._life.check_kernel()
+
+    def _autopsy(self, rebooted: bool) -> None:
+        """It does not answer: if the device is why, say so."""
+        self.check()
+        self._watch.autopsy(rebooted=rebooted)
+
+    @property
+    def _watch(self) -> Boots:
+        """libvirt tells nobody of a reboot, so that the console has to."""
+        assert self._life is not None
+        return self._life
 
     # -- link and freeze
 
@@ -256,11 +318,7 @@ class VagrantDevice(OwnImageDevice):
     # -- mgmt
 
     def run(self, command: str, timeout: float = 60) -> Completed:
-        try:
-            return self.agent.run(command, timeout)
-        except InfrastructureError:
-            self.check()
-            raise
+        return self.agent.run(command, timeout)
 
     def access(self) -> dict[str, str]:
         forwards = self._virsh("qemu-monitor-command", "--hmp", "info usernet")

@@ -6,7 +6,6 @@ first sector of a qcow2 disk. Only Debian's packages come the same way, see `har
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import struct
@@ -15,7 +14,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.image import apt, cache, tools
+from harness.image import apt, cache, digest, tools
 
 PACKAGES = (
     *("bash", "busybox-static", "coreutils", "dash", "dropbear-bin", "grep", "grub-common"),
@@ -103,9 +102,9 @@ def make() -> Path:
     """A folder with `disk.qcow2`, and with its `kernel` and its `initrd` for a boot without GRUB.
 
     Without `root=` on its command line the initrd is a system of its own: a busybox, no Python.
-    It is in the cache of images until something here is another.
+    It is in the cache of images until something here, or in `harness.image`, is another.
     """
-    key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    key = digest.key(code=digest.code(digest.IMAGE), recipe=digest.tree(Path(__file__)))
     return cache.entry(f"test-debian-{key[:16]}", _build, print)[0]
 
 

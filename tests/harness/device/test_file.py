@@ -19,8 +19,9 @@ from harness.device.base import Completed
 from harness.device.file import FileDevice
 from harness.device.machine import Machine
 from harness.device.software.installed import Installed
-from harness.errors import BootError, CommandError, InfrastructureError, UsageError
+from harness.errors import BootError, CommandError, DeviceError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
+from harness.fault.reboot import BOOT_ID
 from harness.image.digest import sha256
 
 BOOT = 900
@@ -266,6 +267,37 @@ def test_its_cable_can_be_pulled(bench: Bench, device: Device, identity: Identit
 def test_its_power_can_be_cut(bench: Bench, device: Device, identity: Identity) -> None:
     with bench.rejoins(identity.pdid, after="power cycled"):
         device.power.cycle()
+
+
+@pytest.mark.timeout(2 * BOOT)
+def test_it_reboots(bench: Bench, device: FileDevice, identity: Identity) -> None:
+    with bench.rejoins(identity.pdid, after="reboot"):
+        device.reboot.by("reboot")
+
+
+@pytest.mark.timeout(2 * BOOT)
+def test_it_reboots_although_nobody_announced_it(
+    bench: Bench, device: FileDevice, identity: Identity
+) -> None:
+    before = device.succeed(BOOT_ID)
+    with bench.rejoins(identity.pdid, after="reboot"):
+        with contextlib.suppress(DeviceError):
+            device.run("reboot -f")
+        assert device.succeed(BOOT_ID) != before
+    bench.check()
+
+
+@pytest.mark.timeout(2 * BOOT)
+def test_a_kernel_that_panics_is_the_systems_fault(
+    bench: Bench, device: FileDevice, identity: Identity
+) -> None:
+    with pytest.raises(DeviceError, match="the kernel panicked: sysrq triggered crash"):
+        device.run("echo c > /proc/sysrq-trigger")  # this one hangs then
+    with pytest.raises(DeviceError, match="the kernel panicked"):
+        bench.check()
+    with bench.rejoins(identity.pdid, after="power cycled"):
+        device.power.cycle()
+    bench.check()
 
 
 @pytest.mark.timeout(BOOT)

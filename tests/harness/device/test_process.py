@@ -131,10 +131,10 @@ def test_a_power_cut_gives_the_daemon_no_chance_and_on_starts_another(
     assert daemon(device) != before
     assert alive(daemon(device))
     events = [
-        (entry["source"], entry["event"])
+        (entry["fault"], entry["event"])
         for entry in device.timeline.events(match=lambda entry: entry["source"] == "fault")
     ]
-    assert events[-2:] == [("fault", "power cut"), ("fault", "power on")]
+    assert events[-2:] == [("power cut", "begins"), ("power cut", "ends")]
 
 
 def test_power_that_is_cut_ends_the_session_and_cycled_brings_it_back(
@@ -158,6 +158,18 @@ def test_an_unplugged_cable_stays_unplugged_for_new_ways(
         with pytest.raises(DeviceError, match="did not join"):
             bench.operator.wait_joined(identity.pdid, 1, not_in=[session])
     bench.operator.wait_joined(identity.pdid, LIMIT, not_in=[session])
+
+
+def test_files_are_made_with_a_usual_umask_whatever_ours_is(bench: Bench) -> None:
+    ours = os.umask(0o077)
+    try:
+        device = bench.device("process")
+        assert device.succeed("umask").strip() == "0022"
+        pid = device.read(device.runtime_home / "paradropd.pid").decode().strip()
+        assert "Umask:\t0022" in device.read(f"/proc/{pid}/status").decode()
+        bench.drop(device)
+    finally:
+        os.umask(ours)
 
 
 def test_a_link_that_it_has_not(device: ProcessDevice) -> None:

@@ -18,7 +18,7 @@ import pytest
 import harness
 from harness.device.vagrant import VagrantDevice, session
 from harness.device.vagrant.session import Session
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import DeviceError, HarnessError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.image.box import Box, box
 
@@ -225,8 +225,20 @@ def test_a_device_has_its_configuration_and_survives_a_power_cut() -> None:
             device.link("wan").up()
             assert device.succeed("cat /sys/class/net/eth1/carrier").strip() == "1"
 
+            device.reboot.by("reboot")
+            assert device.read("/etc/kept") == b"kept"
+            with pytest.raises(HarnessError):
+                device.run("echo c > /proc/sysrq-trigger", 1)
+            device.console.wait_for("Kernel panic - not syncing(?s:.*)router ready", 120)
+            device.wait_until_succeeds("true")
+            with pytest.raises(DeviceError, match="the kernel panicked: sysrq triggered crash"):
+                device.check_kernel()
+
             device.succeed("(sleep 1; poweroff -f) </dev/null >/dev/null 2>&1 &")
             _wait(lambda: _raises(device.check), "the machine to be missed")
+            device.power.on()
+            device.check()
+            device.check_kernel()
         finally:
             device.close()
             timeline.close()
@@ -237,8 +249,8 @@ def _raises(step: object) -> bool:
     assert callable(step)
     try:
         step()
-    except InfrastructureError as error:
-        return "ended by itself" in str(error)
+    except DeviceError as error:
+        return "powered itself off" in str(error)
     return False
 
 

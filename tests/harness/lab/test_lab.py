@@ -25,6 +25,15 @@ from harness.lab.router import Access, Router
 
 pytestmark = pytest.mark.timeout(400)
 
+ENDS = """
+def test_reboots(device, rejoins):
+    with rejoins("reboot -f"):
+        device.reboot.by("reboot -f")
+
+def test_panics(device):
+    device.run("echo c > /proc/sysrq-trigger", 10)
+"""
+
 WAITS = """
 import time
 from pathlib import Path
@@ -177,6 +186,18 @@ def test_a_router_that_dies_is_no_fault_of_the_router(two: Child, run: Callable[
     test = done.test("test_waits")
     assert test["verdict"] == "error: infrastructure", done.output
     assert "QEMU ended by itself, status -9" in test["message"]
+    assert "second: QEMU ended by itself, status -9" in two.log.read_text()
+
+
+def test_a_router_of_a_lab_reboots_and_its_panic_is_its_own(
+    two: Child, run: Callable[..., Run]
+) -> None:
+    done = run(ENDS, "--device", "labgrid:third")
+    assert done.wait() == 1, done.output
+    assert done.test("test_reboots")["verdict"] == "passed", done.output
+    test = done.test("test_panics")
+    assert test["verdict"] == "failed", done.output
+    assert "the kernel panicked: sysrq triggered crash" in test["message"]
 
 
 def test_a_reservation_that_somebody_made_is_used(
@@ -237,6 +258,10 @@ def test_the_way_is_there_again_after_a_power_cut(device, rejoins):
     with rejoins("power cycled"):
         device.power.cycle()
 
+def test_the_way_is_there_again_after_a_reboot(device, rejoins):
+    with rejoins("reboot"):
+        device.reboot.by("reboot")
+
 @pytest.mark.fresh
 def test_it_is_blank_again(device, blank):
     assert not device.run("ls /etc/paradrop/keys").text
@@ -290,7 +315,7 @@ def test_a_board_on_the_desk(description: Path, run: Callable[..., Run]) -> None
     done = run(BOARD, "--device", f"labgrid:{description}")
     assert done.wait() == 0, done.output
     verdicts = [test["verdict"] for test in done.result["tests"]]
-    assert sorted(verdicts) == ["not applicable", "passed", "passed", "passed"]
+    assert sorted(verdicts) == ["not applicable", *["passed"] * 4]
     message = done.test("test_link_and_rootfs")["message"]
     assert "link (the daemon reaches the node through SSH, not over the cable)" in message
     assert "rootfs (the target does not have it among its features)" in message

@@ -52,7 +52,11 @@ def told(node: Node, since: float = 0.0) -> list[dict[str, Any]]:
     """What the node wrote into its time line, but for the operator's sessions."""
     timeline = node._timeline
     assert timeline is not None
-    return [event for event in timeline.events(since) if event.get("authid") != "operator"]
+    return [
+        event
+        for event in timeline.events(since)
+        if event.get("authid") != "operator" and event["source"] != "crossbar"
+    ]
 
 
 def wait_told(node: Node, since: float, **fields: Any) -> None:
@@ -122,9 +126,82 @@ def test_the_time_line_tells_it_in_order(own: Node, join: Join, pdid: str) -> No
         for event in told(own, began)
         if event.get("session", first.id) in (first.id, second.id)
     ]
-    names = [event["event"] for event in story]
-    assert names == ["joined", "left", "joined", "kill", "start", "ready"]
-    assert 0 < story[-1]["seconds"] < 60
+    names = [event.get("fault", "") + event["event"] for event in story]
+    assert names == [
+        *("joined", "left", "joined"),
+        *("node killbegins", "start", "ready", "node killends"),
+    ]
+    assert 0 < story[-2]["seconds"] < 60
+
+
+def test_what_crossbar_prints_is_on_the_time_line(own: Node, join: Join, pdid: str) -> None:
+    """The start, a join, a kill and a restart, in the order in which they happened."""
+    own.stop()
+    began = time.monotonic()
+    own.start()
+    token = own.enroll(pdid)
+    batch = own.add_batch(own.url())
+    operator = own.operator()
+    peer = join(own.url(tls=False), pdid, token)
+    wait_printed(own, began, f"session={peer.id}")
+    own.kill()
+    own.start()
+    own.restart()
+    own.revoke(pdid)
+    wanted = [
+        *("start", "Booting standalone node", "NODE_BOOT_COMPLETE", "ready"),
+        f'new session attached for realm="{own.realm}", session={peer.id}, authid="{pdid}"',
+        *("node kill begins", "start", "Booting standalone node", "ready", "node kill ends"),
+        *(
+            "node restart begins",
+            "Received SIGTERM",
+            "Booting standalone node",
+            "node restart ends",
+        ),
+        *("revoke begins", "revoke ends"),
+    ]
+    told = [says(event) for event in own._timeline.events(began)]
+    places = []
+    for what in wanted:
+        start = places[-1] + 1 if places else 0
+        places.append(next(at for at in range(start, len(told)) if what in told[at]))
+    everything = "\n".join(told)
+    for secret in (token, batch.key, own._secret):
+        assert secret not in everything
+    operator.close()
+    times = [event["t"] for event in own._timeline.events(began)]
+    assert times == sorted(times)
+    assert own.log.read_text().count("Booting standalone node") >= 3
+
+
+def says(event: dict[str, Any]) -> str:
+    """An event as one line."""
+    what = str(event.get("line", event["event"]))
+    return f"{event['fault']} {what}" if "fault" in event else what
+
+
+def wait_printed(node: Node, since: float, text: str) -> None:
+    deadline = time.monotonic() + 20
+    assert node._timeline is not None
+    while not any(text in says(event) for event in node._timeline.events(since)):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.01)
+
+
+def test_the_last_words_of_a_crossbar_that_dies_are_before_its_death(own: Node) -> None:
+    began = time.monotonic()
+    own.check()
+    for process in family(own):
+        process.kill()
+    deadline = time.monotonic() + 20
+    while own.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(InfrastructureError, match="status -9"):
+        own.check()
+    assert own._timeline is not None
+    assert [event["event"] for event in own._timeline.events(began)][-1] == "died"
+    own.stop()
+    own.start()
 
 
 def test_who_joined_before_the_node_could_watch_is_told_once(

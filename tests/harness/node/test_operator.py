@@ -184,6 +184,76 @@ def test_a_wait_wakes_up_at_once(
     assert woken[0] - joined < 2
 
 
+def test_a_session_that_stays_the_only_one_is_watched_for_its_time(
+    operator: Operator, device: Peer
+) -> None:
+    began = time.monotonic()
+    beat(device, 1)  # whatever else the device does
+    operator.watch_single(device.authid, device.id, 0.3)
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_second_session_is_noticed_though_it_comes_later(
+    node: Node, operator: Operator, join: Callable[..., Peer], pdid: str
+) -> None:
+    token = node.enroll(pdid)
+    first = join(node.url(tls=False), pdid, token)
+    operator.wait_single(pdid, first.id, 5)
+    joining = threading.Timer(0.3, join, [node.url(tls=False), pdid, token])
+    joining.start()
+    with pytest.raises(DeviceError, match=f"joined again, beside session {first.id}"):
+        operator.watch_single(pdid, first.id, 30)
+    joining.join()
+    with pytest.raises(DeviceError, match="joined again"):  # at once
+        operator.wait_single(pdid, first.id, 600)
+
+
+def test_an_older_session_may_take_a_while_to_end(
+    node: Node, operator: Operator, join: Callable[..., Peer], pdid: str
+) -> None:
+    token = node.enroll(pdid)
+    old, new = (join(node.url(tls=False), pdid, token) for _ in range(2))
+    with pytest.raises(DeviceError, match=rf"has not {new.id} as its only session.*{old.id}"):
+        operator.wait_single(pdid, new.id, 0.1)
+    leaving = threading.Timer(0.3, old.leave)
+    leaving.start()
+    operator.wait_single(pdid, new.id, 30)
+    leaving.join()
+    operator.watch_single(pdid, new.id, 0.1)
+
+
+def test_a_second_session_is_noticed_though_it_has_left_again(
+    node: Node, operator: Operator, join: Callable[..., Peer], pdid: str
+) -> None:
+    token = node.enroll(pdid)
+    first = join(node.url(tls=False), pdid, token)
+    operator.wait_single(pdid, first.id, 5)
+    live = operator.sessions
+
+    def blind(pdid: str) -> list[int]:
+        """As if the second one were always gone when the router is asked."""
+        return [session for session in live(pdid) if session == first.id]
+
+    operator.sessions = blind  # type: ignore[method-assign]
+    try:
+        leaving = threading.Timer(0.3, lambda: join(node.url(tls=False), pdid, token).leave())
+        leaving.start()
+        with pytest.raises(DeviceError, match="joined again"):
+            operator.watch_single(pdid, first.id, 30)
+        leaving.join()
+    finally:
+        del operator.sessions  # type: ignore[method-assign]
+
+
+def test_a_session_that_is_lost_again_is_noticed(operator: Operator, device: Peer) -> None:
+    operator.wait_single(device.authid, device.id, 5)
+    leaving = threading.Timer(0.3, device.leave)
+    leaving.start()
+    with pytest.raises(DeviceError, match=f"lost session {device.id} again"):
+        operator.watch_single(device.authid, device.id, 30)
+    leaving.join()
+
+
 def test_a_closed_operator_blames_the_infrastructure(node: Node, pdid: str) -> None:
     operator = node.operator()
     operator.wait_ready(10)

@@ -73,6 +73,12 @@ def test_an_unknown_mark_to_select_by_is_a_usage_error(
         assert "smoke" in output
 
 
+def test_a_run_that_only_collects_reports_nothing(suites: Callable[..., Any]) -> None:
+    made = suites(test_any="def test_any(device_kind): pass")
+    assert made.run("--collect-only")[0] == 0
+    assert not made.report.exists()
+
+
 def test_known_marks_select(suites: Callable[..., Any]) -> None:
     made = suites(
         test_any="""

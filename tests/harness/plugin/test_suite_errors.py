@@ -94,6 +94,9 @@ def test_not_implemented(device_kind): raise NotImplementedError
 @pytest.mark.filterwarnings("error")
 def test_warning(device_kind): warnings.warn("old")
 def test_group(device_kind): raise ExceptionGroup("both", [KeyError("a"), AssertionError("b")])
+class Silent(Exception):
+    def __str__(self): raise ValueError
+def test_of_an_exception_without_words(device_kind): raise Silent
 async def test_asynchronous(device_kind): pass
 def test_unknown_fixture(device_kind, no_fixture): pass
 def test_unknown_fixture_later(device_kind, request): request.getfixturevalue("no_fixture")
@@ -184,6 +187,9 @@ def test_the_missing_mark_is_named(ran: Any, name: str) -> None:
 def test_the_exception_is_named(ran: Any) -> None:
     assert ran.test("test_key")["message"] == "KeyError: 'missing'"
     assert ran.test("test_name")["message"].startswith("NameError: ")
+    for name in ("test_unknown_fixture", "test_unknown_fixture_later"):
+        assert ran.test(name)["message"] == "there is no fixture 'no_fixture'"
+    assert ran.test("test_of_an_exception_without_words")["message"] == "Silent"
     assert "there are: wan" in ran.test("test_unknown_cable")["message"]
 
 
