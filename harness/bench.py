@@ -8,7 +8,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,10 @@ def _start(device: Device, *, used: bool = False) -> Device:
         device.close()
         raise
     return device
+
+
+def _evidence_of(device: Device, whose: str) -> dict[str, str | Path]:
+    return {f"{name}{whose}": what for name, what in device.evidence().items()}
 
 
 def prepare(kind: str, progress: Callable[[str], None]) -> None:
@@ -266,22 +270,29 @@ class Bench:
         @param since: where the time line starts, in seconds of `time.monotonic`.
         """
         everyone = list(self._everyone())
-        found: dict[str, str | Path] = {}
+        parts: list[tuple[str, Callable[[], Mapping[str, str | Path]]]] = []
         for device in everyone:
             whose = f" of {device.name}" if len(everyone) > 1 else ""
-            try:
-                left = device.evidence()
-            except Exception as error:  # what else there is must not be lost for it
-                found[device.name] = f"could not be collected: {error}"
-            else:
-                found |= {f"{name}{whose}": what for name, what in left.items()}
+            parts.append((device.name, functools.partial(_evidence_of, device, whose)))
         if "node" in self.__dict__ and self.node.log.exists():
-            wall = time.time() - time.monotonic() + since
-            with self.node.log.open(errors="replace") as lines:
-                found |= log.evidence(lines, wall)
-        events = self.timeline.events(since)
-        found["time line"] = "".join(f"{json.dumps(event)}\n" for event in events)
+            parts.append(("crossbar", functools.partial(self._node_log, since)))
+        parts.append(("time line", functools.partial(self._time_line, since)))
+        found: dict[str, str | Path] = {}
+        for name, collect in parts:
+            try:
+                found |= collect()
+            except Exception as error:  # what else there is must not be lost for it
+                found[name] = f"could not be collected: {error}"
         return found
+
+    def _node_log(self, since: float) -> Mapping[str, str]:
+        wall = time.time() - time.monotonic() + since
+        with self.node.log.open(errors="replace") as lines:
+            return log.evidence(lines, wall)
+
+    def _time_line(self, since: float) -> dict[str, str]:
+        events = self.timeline.events(since)
+        return {"time line": "".join(f"{json.dumps(event)}\n" for event in events)}
 
     def drop(self, device: Device) -> None:
         """End a device for good."""

@@ -27,6 +27,7 @@ except ImportError as error:  # the command is there wherever the library is
 from harness import image, terminal
 from harness.device import KINDS, kind_class, memory, split
 from harness.errors import HarnessError, ResultError, UsageError
+from harness.evidence import keeping
 from harness.image import box
 from harness.image.listing import cached
 from harness.image.prune import Removed, prune
@@ -59,7 +60,9 @@ def qualify(
     device: Annotated[
         list[str] | None, typer.Option(help="Kind of device.", autocompletion=_kinds)
     ] = None,
-    report: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("qualification"),
+    report: Annotated[
+        str, typer.Option(help="Folder of the report.", metavar="FOLDER")
+    ] = "qualification",
     suites: Annotated[Path, typer.Option(help="Folder of the suites.")] = Path("hil"),
 ) -> None:
     """Build the images, run every suite on every device, write the report; exit 0 if it passed."""
@@ -71,8 +74,9 @@ def qualify(
         raise UsageError(f"no suites in {suites}/", hint="run it in a checkout, or use --suites")
     if not any(suites.rglob("*.py")):
         raise UsageError(f"no tests in {suites}/", hint="a suite is a file test_….py")
+    keeping.check(keeping.given(report))
     _prepare(kinds)
-    arguments = [str(suites), "--report", str(report), "-p", "no:cacheprovider", "-v"]
+    arguments = [str(suites), "--report", report, "-p", "no:cacheprovider", "-v"]
     arguments += ["--no-header", "--disable-warnings", "--tb", "short", "-r", "N"]
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # we have imported ourselves
     for kind in kinds:

@@ -50,7 +50,7 @@ class Pool:
             return None
         try:
             device = spare.result()
-        except HarnessError:  # whoever makes the next one is told why
+        except Exception:  # whoever makes the next one is told why, such as that the disk is full
             return None
         try:
             device.check()

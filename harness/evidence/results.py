@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ResultError
+from harness.evidence.fitting import fit
 
 SCHEMA = 1
 
@@ -75,8 +76,9 @@ class DeviceInfo:
 class EvidenceFile:
     """A file that a test left.
 
-    @param path: relative to the report's folder, with forward slashes.
-    @param tail: its last lines.
+    @param path: relative to the report's folder, with forward slashes; empty if it could not be
+        kept.
+    @param tail: its last lines; why it was not kept.
     """
 
     name: str
@@ -163,7 +165,7 @@ class RunResult:
 
     def to_json(self) -> str:
         """@return: the text of `result.json`."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+        return json.dumps(fit({"schema": SCHEMA, **asdict(self)}), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> RunResult:

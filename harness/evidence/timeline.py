@@ -22,11 +22,14 @@ class Timeline:
         self.path = path
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
-        if path.read_bytes()[-1:] not in (b"", b"\n"):  # the writer before us was killed
-            self._file.write(b"\n")
+        self._whole = path.read_bytes()[-1:] in (b"", b"\n")  # else its last writer was killed
+        self._lost = 0
 
     def record(self, source: str, event: str, **fields: Any) -> float:
         """Append one event; after L{close} it is dropped.
+
+        A full disk costs events, but neither a test nor the run. How many were lost is told by
+        the next event that can be written.
 
         @param fields: what the source adds; `t` and `wall` belong to the clock and are ignored.
         @return: its time, in seconds of `time.monotonic`.
@@ -36,8 +39,22 @@ class Timeline:
             clock = {"t": now, "wall": time.time()}
             entry = clock | {"source": source, "event": event} | fields | clock
             if not self._file.closed:
-                self._file.write(json.dumps(entry, default=str).encode() + b"\n")
+                lost = {"events_lost_before": self._lost} if self._lost else {}
+                self._append(json.dumps(entry | lost, default=str).encode() + b"\n")
         return now
+
+    def _append(self, line: bytes) -> None:
+        if not self._whole:
+            line = b"\n" + line
+        try:
+            written = self._file.write(line)
+        except OSError:
+            written = 0
+        if written == len(line):
+            self._whole, self._lost = True, 0
+        else:
+            self._whole = self._whole and not written
+            self._lost += 1
 
     def events(
         self, since: float = 0.0, match: Callable[[dict[str, Any]], bool] | None = None

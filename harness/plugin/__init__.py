@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
@@ -37,7 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--report",
-        type=Path,
         metavar="FOLDER",
         help="write report.html, junit.xml and result.json there, and the evidence of failures",
     )
@@ -53,11 +51,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "hil-fixtures")
     config.pluginmanager.register(Progress(), "hil-progress")
     _check_kinds(config)
-    runs = not hasattr(config, "workerinput") and not config.getoption("collectonly")
-    if config.getoption("--report") and runs:
-        from harness.plugin.collector import Collector
+    is_worker = hasattr(config, "workerinput")
+    if is_worker:
+        from harness.plugin import workers
 
-        config.pluginmanager.register(Collector(config), "hil-collector")
+        workers.mend_channel(config)
+    elif config.getoption("dist", "no") != "no":
+        from harness.plugin import scheduling, workers
+
+        workers.check_arguments(config)
+        config.pluginmanager.register(scheduling.Scheduling(config), "hil-scheduling")
+    if config.getoption("--report") is not None:
+        _check_report(config, writes=not is_worker and not config.getoption("collectonly"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -98,11 +103,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput") and session.config.getoption("--report") is not None:
+        from harness.plugin import collector, naming, workers
+
+        plan = {naming.full_name(item): collector.unjudged(item) for item in session.items}
+        workers.write_plan(session.config, plan)
+
+
 def pytest_deselected(items: list[pytest.Item]) -> None:
     for item in items:
         item.config.stash[DESELECTED] = item.config.stash.get(DESELECTED, 0) + 1
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     if marks.of_suites(session.config):
         try:
@@ -131,6 +145,21 @@ def kind_of(test: pytest.Item) -> str | None:
     """The kind of device that a test runs on; None: it uses no device."""
     call = getattr(test, "callspec", None)
     return None if call is None else call.params.get("device_kind")
+
+
+def _check_report(config: pytest.Config, *, writes: bool) -> None:
+    from harness.evidence import keeping
+
+    try:
+        config.option.report = keeping.given(config.getoption("--report"))
+        if not writes:
+            return
+        keeping.check(config.option.report)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    from harness.plugin.collector import Collector
+
+    config.pluginmanager.register(Collector(config), "hil-collector")
 
 
 def _check_kinds(config: pytest.Config) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
-import shutil
 import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
 from harness import report as reports
-from harness.device import label
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
+from harness.evidence import keeping
+from harness.evidence.fitting import fit, shortened
 from harness.evidence.results import (
     NO_DEVICE,
     DeviceInfo,
@@ -29,12 +29,17 @@ from harness.evidence.results import (
 from harness.plugin import LACKS, chosen, kind_of
 from harness.plugin.fixtures import BENCH, CURRENT, STARTED
 from harness.plugin.judging import judge, message
-from harness.plugin.tally import FINDING, Tally, name_of
+from harness.plugin.naming import full_name, result_id
+from harness.plugin.tally import FINDING, Tally
 
-TAIL_LINES = 40
+if TYPE_CHECKING:
+    from harness.bench import Bench
 
 VERSIONS = ("paradrop", "crossbar", "autobahn", "twisted", "pytest", "pytest-testinfra", "qemu.qmp")
 """Distributions on the host that take part in every run."""
+
+LONGEST = {"id": 1_000, "title": 500, "message": 1_000, "details": 200_000}
+"""Characters of a text in a report: one that is opened in a browser, and read by CI."""
 
 JUDGED = pytest.StashKey["Finding"]()
 SPOILT = pytest.StashKey[bool]()
@@ -52,11 +57,11 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     bench = item.config.stash.get(BENCH, None)
     current = item.config.stash.get(CURRENT, None)
     if report.when == "setup":  # again, if the test is run again
-        item.stash[JUDGED], item.stash[SPOILT] = _unjudged(item), False
+        item.stash[JUDGED], item.stash[SPOILT] = unjudged(item), False
     finding = item.stash[JUDGED]
     finding["seconds"] = round(finding["seconds"] + call.duration, 3)  # type: ignore[operator]
     if bench is not None:
-        bench.timeline.record("test", report.when, id=name_of(item.nodeid), outcome=report.outcome)
+        bench.timeline.record("test", report.when, id=full_name(item), outcome=report.outcome)
         finding["measurements"] = [[m.name, m.seconds, m.fault] for m in bench.measurements]
     if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
         item.stash[SPOILT] = True
@@ -68,14 +73,31 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         finding |= _judged(item, call, report)
         folder = item.config.getoption("--report")
         if folder is not None and bench is not None:
-            evidence = bench.evidence(item.stash[STARTED])
-            finding["evidence"] = _save(folder, name_of(item.nodeid), evidence)
+            finding["evidence"] = keeping.keep(
+                folder, full_name(item), _evidence(bench, item.stash[STARTED])
+            )
     if report.when == "teardown":
         if item.stash[SPOILT] and current is not None:
             current.drop()  # whatever state the device is in, no other test meets it
         if bench is not None:
             bench.measurements.clear()
-    report.user_properties.append((FINDING, json.dumps(finding)))
+    report.user_properties.append((FINDING, json.dumps(_short(fit(finding)))))
+
+
+def _evidence(bench: Bench, since: float) -> dict[str, str | Path]:
+    try:
+        return bench.evidence(since)
+    except Exception as error:  # nothing of it may cost the verdict
+        return {"evidence": f"it could not be collected: {type(error).__name__}: {error}"}
+
+
+def _short(finding: Finding) -> Finding:
+    """The whole text is in pytest's own output."""
+    return finding | {
+        name: shortened(str(finding[name]), most)
+        for name, most in LONGEST.items()
+        if name in finding
+    }
 
 
 def _judged(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Finding:
@@ -97,40 +119,17 @@ def _judged(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
     return {"verdict": verdict, "message": message(blamed), "details": details}
 
 
-def _unjudged(item: pytest.Item) -> Finding:
-    kind = kind_of(item) or NO_DEVICE
-    name = label(kind)
+def unjudged(item: pytest.Item) -> Finding:
+    """The result of a test before anything is known of how it ends."""
     doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
     return {
-        "id": name_of(item.nodeid)
-        .replace(f"[{name}]", "")
-        .replace(f"{name}-", "")
-        .replace(f"-{name}]", "]"),
+        "id": result_id(item),
         "suite": item.path.stem.removeprefix("test_"),
         "title": doc.strip().partition("\n\n")[0].replace("\n", " "),
-        "device": kind,
+        "device": kind_of(item) or NO_DEVICE,
         "verdict": Verdict.PASSED,
         "seconds": 0.0,
     }
-
-
-def _save(folder: Path, nodeid: str, found: dict[str, str | Path]) -> list[list[str]]:
-    """@return: name, path relative to `folder`, and tail of each file written."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2]).strip("-")
-    where = Path("evidence") / name
-    (folder / where).mkdir(parents=True, exist_ok=True)
-    saved = []
-    for title, content in found.items():
-        stem = title.replace(" ", "-")
-        if isinstance(content, Path):
-            path = where / f"{stem}{content.suffix}"
-            shutil.copyfile(content, folder / path)
-            saved.append([title, path.as_posix(), f"{content.stat().st_size} bytes"])
-        else:
-            path = where / f"{stem}.txt"
-            (folder / path).write_text(content, encoding="utf-8")
-            saved.append([title, path.as_posix(), "\n".join(content.splitlines()[-TAIL_LINES:])])
-    return saved
 
 
 class Collector:
@@ -142,12 +141,17 @@ class Collector:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._folder: Path = config.getoption("--report")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._folder / "evidence", ignore_errors=True)  # of an earlier run
         self._started, self._began = time.time(), time.monotonic()
         self._tally = Tally(config)
         config.pluginmanager.register(self._tally, "hil-tally")
         self.result: RunResult | None = None
+        self._lost: list[str] = []
+
+    def pytest_sessionstart(self) -> None:
+        try:
+            keeping.clear(self._folder)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -159,13 +163,16 @@ class Collector:
             for facts in [dict(tally.facts.get(kind, {}))]
         )
         problem, status = tally.problem, session.exitstatus
+        unaware = {pytest.ExitCode.OK}  # of what pytest does not know itself
+        if problem:  # such as that no worker could start
+            unaware.add(pytest.ExitCode.NO_TESTS_COLLECTED)
         verdict = run_verdict(devices, tally.tests, problem, tally.not_run)
         if verdict is RunVerdict.PASSED and status != pytest.ExitCode.OK:
             problem = f"pytest ended with status {int(status)}"
             verdict = RunVerdict.ERROR
-        elif verdict is not RunVerdict.PASSED and status == pytest.ExitCode.OK:
+        elif verdict is not RunVerdict.PASSED and status in unaware:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self.result = RunResult(
+        result = RunResult(
             started=self._started,
             finished=self._started + time.monotonic() - self._began,
             command=" ".join(["pytest", *self._config.invocation_params.args]),
@@ -183,7 +190,8 @@ class Collector:
             not_run=tally.not_run,
             deselected=tally.deselected,
         )
-        reports.write(self.result, self._folder)
+        self.result = RunResult.from_json(result.to_json())  # as it can be written
+        self._lost = reports.write(self.result, self._folder)
 
     def _devices(self) -> list[str]:
         """The kinds that the run was asked for; the default only if a test wants a device."""
@@ -200,4 +208,10 @@ class Collector:
             with console.capture() as shown:
                 console.print(reports.table(self.result))
             terminalreporter.write(shown.get())
-            terminalreporter.write_line(f"report: {self._folder / 'report.html'}")
+            for lost in self._lost:
+                terminalreporter.write_line(f"not written: {lost}")
+            page = self._folder / keeping.PAGE
+            if page.exists():
+                here = self._config.invocation_params.dir
+                place = page.relative_to(here) if page.is_relative_to(here) else page
+                terminalreporter.write_line(f"report: {place}")

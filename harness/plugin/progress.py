@@ -13,7 +13,7 @@ class Progress:
 
     def __init__(self) -> None:
         # while pytest is being configured nothing is captured: this is the real one
-        self._handler = logging.StreamHandler(os.fdopen(os.dup(2), "w"))
+        self._handler = logging.StreamHandler(os.fdopen(os.dup(2), "w", errors="backslashreplace"))
         self._handler.setFormatter(logging.Formatter("\n%(message)s"))  # a test's name is there
         self._log = logging.getLogger("harness")
         self._log.addHandler(self._handler)

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from harness.device import label
 from harness.evidence.results import (
     NO_DEVICE,
     EvidenceFile,
@@ -22,7 +21,13 @@ from harness.evidence.results import (
     TestResult,
     Verdict,
 )
-from harness.plugin import DESELECTED, chosen
+from harness.plugin import DESELECTED
+from harness.plugin.workers import Plans
+
+CRASHED = "???"
+"""What pytest-xdist calls the phase of a test whose worker ended."""
+
+CRASH = "the worker ended while it ran this test"
 
 FINDING = "hil"
 """The property of pytest's reports that a test's result travels in."""
@@ -41,6 +46,9 @@ class Tally:
         self._ended: Counter[str] = Counter()
         self._not_run: list[str] = []
         self._deselected: dict[str, int] = {}
+        self._plans = Plans()
+        config.pluginmanager.register(self._plans, "hil-plans")
+        self._died: dict[str, str] = {}
         self.tests: list[TestResult] = []
         self.facts: dict[str, dict[str, str]] = {}
         self.problem = ""
@@ -69,6 +77,8 @@ class Tally:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error is not None:
+            self._died[node.gateway.id] = str(error)
         output = getattr(node, "workeroutput", {})
         self._deselected[node.gateway.id] = output.get("hil_deselected", 0)
 
@@ -90,6 +100,8 @@ class Tally:
             return  # of a part of a test (`subtests`), which alone decides nothing
         worker = getattr(report, "node", None)
         key = (worker.gateway.id if worker is not None else "", name_of(report.nodeid))
+        if report.when == CRASHED:
+            self._died.pop(key[0], None)
         if report.when == "setup" and key in self._open:  # it is tried again
             self._end(key[1], self._open.pop(key))
         self._open.setdefault(key, []).append(report)
@@ -109,6 +121,9 @@ class Tally:
         for key, reports in list(self._open.items()):
             if any(report.failed for report in reports):
                 self._end(key[1], self._open.pop(key))
+        if self._died and not self.problem:
+            names = ", ".join(sorted(self._died))
+            self.problem = f"a worker ended by itself, outside of any test ({names})"
 
     def _end(self, name: str, reports: list[pytest.TestReport]) -> None:
         self._ended[name] += 1
@@ -133,10 +148,10 @@ class Tally:
             found |= json.loads(str(properties.get(FINDING, "{}")))
             if "facts" in properties and "device" in found:
                 self.facts[found["device"]] = properties["facts"]  # type: ignore[assignment]
-        return found or {
-            **unjudged(name, self._config),
-            "seconds": round(sum(report.duration for report in reports), 3),
-        }
+        known = found or self._plans.find(name) or _nameless(name)
+        if not found:
+            known["seconds"] = round(sum(report.duration for report in reports), 3)
+        return known
 
 
 def outcome(reports: list[pytest.TestReport]) -> tuple[Verdict | None, str, str]:
@@ -145,6 +160,8 @@ def outcome(reports: list[pytest.TestReport]) -> tuple[Verdict | None, str, str]
     @return: None for a verdict if the test did not run.
     """
     for report in reports:
+        if report.when == CRASHED:
+            return Verdict.INFRASTRUCTURE, CRASH, report.longreprtext
         if report.failed:
             known = report.when == "call"
             verdict = Verdict.FAILED if known else Verdict.INFRASTRUCTURE
@@ -162,24 +179,11 @@ def outcome(reports: list[pytest.TestReport]) -> tuple[Verdict | None, str, str]
     return (Verdict.PASSED if ran else None), "", ""
 
 
-def unjudged(name: str, config: pytest.Config) -> dict[str, Any]:
-    """The result of a test of which only pytest's name is known, before it is judged."""
-    device = NO_DEVICE
-    head, bracket, parameters = name.partition("[")
-    words = parameters.removesuffix("]")
-    for kind in chosen(config) if bracket else ():
-        mine = label(kind)
-        for rest in (words.removeprefix(f"{mine}-"), words.removesuffix(f"-{mine}")):
-            if rest != words or words == mine:
-                name, device = head if words == mine else f"{head}[{rest}]", kind
-                break
-    return {
-        "id": name,
-        "suite": PurePosixPath(name.partition("::")[0]).stem.removeprefix("test_"),
-        "title": "",
-        "device": device,
-        "verdict": Verdict.PASSED,
-    }
+def _nameless(name: str) -> dict[str, Any]:
+    """The result of a test of which only pytest's name is known."""
+    suite = PurePosixPath(name.partition("::")[0]).stem.removeprefix("test_")
+    known = {"id": name, "suite": suite, "title": "", "device": NO_DEVICE}
+    return known | {"verdict": Verdict.PASSED}
 
 
 def name_of(nodeid: str) -> str:

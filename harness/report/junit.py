@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from xml.etree import ElementTree as ET  # writes only
 
-from harness.evidence.results import RunResult, RunVerdict, TestResult, Verdict
+from harness.evidence.results import EvidenceFile, RunResult, RunVerdict, TestResult, Verdict
 from harness.report.text import printable
 
 ELEMENTS = {
@@ -93,9 +93,13 @@ def _add_case(suite: ET.Element, test: TestResult) -> None:
         )
         kind.text = printable(test.details)
     if test.evidence:
-        ET.SubElement(case, "system-out").text = "\n\n".join(
-            printable(f"{item.name} ({item.path})\n{item.tail}") for item in test.evidence
-        )
+        ET.SubElement(case, "system-out").text = "\n\n".join(map(_left, test.evidence))
+
+
+def _left(file: EvidenceFile) -> str:
+    if not file.path:
+        return printable(f"{file.name}: {file.tail}")
+    return printable(f"{file.name} ({file.path})\n{file.tail}")
 
 
 def _add_properties(parent: ET.Element, items: list[tuple[str, str]]) -> None:

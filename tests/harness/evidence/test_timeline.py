@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -119,3 +120,27 @@ def test_what_a_broken_console_says_can_be_recorded(timeline: Timeline) -> None:
     timeline.record("console", os.fsdecode(b"\xff\x00"))
     (event,) = timeline.events()
     assert event["event"] == "\udcff\x00"
+
+
+def test_a_full_disk_costs_events_and_nothing_else(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (disk / "filler").write_bytes(bytes(32 << 10))
+        timeline = Timeline(disk / "timeline.jsonl")
+        for number in range(100):
+            timeline.record("test", "long", number=number, text="x" * 1000)
+        (disk / "filler").unlink()
+        timeline.record("test", "after")
+        timeline.record("test", "last")
+        *events, after, last = timeline.events()
+        assert [event["number"] for event in events] == list(range(len(events)))
+        assert 0 < len(events) < 100
+        assert (after["event"], after["events_lost_before"]) == ("after", 100 - len(events))
+        assert "events_lost_before" not in last
+        timeline.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

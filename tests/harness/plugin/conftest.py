@@ -41,6 +41,7 @@ class Suites:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",  # pytest writes names of files as they are
             preexec_fn=_heed_interrupts,
         )
 
