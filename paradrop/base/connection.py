@@ -116,7 +116,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.random: random.Random = random.SystemRandom()
         self.deadlines = Deadlines(self.reactor)
         self.replay = Replay()
-        self.outbox = Outbox(settings.WAMP_OUTBOX_LIMIT)
+        self.outbox = Outbox(int(settings.number("WAMP_OUTBOX_LIMIT")))
         self._states = States()
         self._sessions = factory
         self._before_join: tuple[float, int] = (self.delay, self.retries)
@@ -138,8 +138,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             openHandshakeTimeout=self.openTimeout,
             closeHandshakeTimeout=self.leaveTimeout,
-            autoPingInterval=settings.WAMP_PING_INTERVAL,
-            autoPingTimeout=settings.WAMP_PING_TIMEOUT,
+            autoPingInterval=settings.number("WAMP_PING_INTERVAL"),
+            autoPingTimeout=settings.number("WAMP_PING_TIMEOUT"),
             tcpNoDelay=True,
         )
 

@@ -112,8 +112,10 @@ class BaseSession(Requests):
         starting.client = client
         client.reconnect = reconnect
         client.verified = settings.WAMP_TLS_VERIFY
-        client.delay = client.initialDelay = settings.WAMP_INITIAL_DELAY
-        client.maxDelay = settings.WAMP_MAX_DELAY
+        client.maxDelay = settings.number("WAMP_MAX_DELAY")
+        client.delay = client.initialDelay = min(
+            settings.number("WAMP_INITIAL_DELAY"), client.maxDelay
+        )
         connectWS(client, options, timeout=client.connectTimeout)
         if start_reactor:
             client.reactor.run()

@@ -139,7 +139,7 @@ class DailyFile:
         """
         files = dated_files(self.path.parent, self.path.name)
         days = [day for day, _, _ in files if day < today]
-        kept = settings.LOG_MAX_DAYS if self._max_days is None else self._max_days
+        kept = settings.number("LOG_MAX_DAYS") if self._max_days is None else self._max_days
         room = self._limit() - size
         self._older = sum(status.st_size for _, _, status in files)
         for day, path, status in files:
@@ -150,7 +150,7 @@ class DailyFile:
                     self._older -= status.st_size
 
     def _limit(self) -> float:
-        limit = settings.LOG_MAX_BYTES if self._max_bytes is None else self._max_bytes
+        limit = settings.number("LOG_MAX_BYTES") if self._max_bytes is None else self._max_bytes
         return limit or float("inf")
 
     def _is_at(self, path: Path) -> bool:

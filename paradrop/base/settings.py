@@ -8,7 +8,6 @@ Initialization code calls `loadSettings` once; everybody else only reads, at the
 value copied at import does not see what was loaded later).
 """
 
-import math
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.environment import user_home, variable
 from paradrop.base.exceptions import SettingsError
 from paradrop.base.inifile import IniFile
+from paradrop.base.values import Range, fault, parse
 
 DEBUG_MODE = False
 
@@ -69,9 +69,23 @@ PDCONFD_WRITE_DIR = "/var/run/paradrop/pdconfd/"
 
 _FILE_NAME = "settings.ini"
 _SECTION = "base"
+_DELAYS = ("WAMP_INITIAL_DELAY", "WAMP_MAX_DELAY")
 _HOMES = ("CONFIG_HOME_DIR", "RUNTIME_HOME_DIR")
 
-_Value = bool | int | float | str | None
+# What each number can be, from whatever source it comes.
+_RANGES = {
+    "PDSERVER_MAX_CONCURRENT_REQUESTS": Range(1, 1000),
+    "WAMP_PING_INTERVAL": Range(0.1, 3600, off="no pings: a half-open link is not found"),
+    "WAMP_PING_TIMEOUT": Range(0.1, 3600, off="an answer is not waited for"),
+    "WAMP_INITIAL_DELAY": Range(0.01, 3600),  # and at most WAMP_MAX_DELAY
+    "WAMP_MAX_DELAY": Range(0.1, 86400),
+    "WAMP_CALL_TIMEOUT": Range(0.1, 86400),
+    "WAMP_OUTBOX_LIMIT": Range(0, 1_000_000),
+    "HEARTBEAT_INTERVAL": Range(0.1, 86400),
+    "LOG_MAX_DAYS": Range(0, 36500),
+    "LOG_MAX_BYTES": Range(4096, 2**50, off="no bound"),
+    "PORTAL_SERVER_PORT": Range(1, 65535),
+}
 
 
 class Setting(NamedTuple):
@@ -112,22 +126,7 @@ def parseValue(key: object) -> object:
     @param key: the text; anything else is returned as it is.
     @return: True, False, None (each in any case), an int, a finite float, else the text itself.
     """
-    if not isinstance(key, str):
-        return key
-    constants: dict[str, _Value] = {"true": True, "false": False, "none": None}
-    if key.lower() in constants:
-        return constants[key.lower()]
-    if "_" in key:
-        return key
-    try:
-        return int(key)
-    except ValueError:
-        pass
-    try:
-        number = float(key)
-    except ValueError:
-        return key
-    return number if math.isfinite(number) else key
+    return parse(key) if isinstance(key, str) else key
 
 
 def updatePaths(configHomeDir: str, runtimeHomeDir: str = "/var/run/paradrop") -> None:
@@ -140,6 +139,21 @@ def updatePaths(configHomeDir: str, runtimeHomeDir: str = "/var/run/paradrop") -
     globals().update(_derived_paths(configHomeDir, runtimeHomeDir))
 
 
+def number(name: str) -> float:
+    """
+    A number of the settings as it is safe to use. What a program has assigned is not refused: one
+    that is out of the range is the nearest in it, and what is no number is the default.
+    """
+    value = globals()[name]
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return _RANGES[name].nearest(value if usable else float(str(_DEFAULTS[name])))
+
+
+def ranges() -> dict[str, Range]:
+    """@return: what each number of the settings can be, by its name."""
+    return dict(_RANGES)
+
+
 def load_from_file(path: str | os.PathLike[str]) -> None:
     """
     Load settings from the section `base` of an INI file, where their names are in lower case.
@@ -150,12 +164,19 @@ def load_from_file(path: str | os.PathLike[str]) -> None:
     A file that does not exist is ignored, and so are other sections.
 
     @raise SettingsError: the file cannot be read or is not an INI file, or the section has a name
-        that is no setting, or a value of another type than the setting; nothing was changed.
+        that is no setting, or a value that the setting can't have; nothing was changed.
     """
-    _apply(_from_file(path, _current()))
+    found = _from_file(path, _current())
+    _check_delays(found, {name: number(name) for name in _DELAYS})
+    _apply(found)
 
 
-def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: bool = True) -> None:
+def loadSettings(
+    mode: str = "local",
+    slist: Sequence[str] = (),
+    make_folders: bool = True,
+    ignored: list[str] | None = None,
+) -> None:
     """
     Set every setting anew, and make the log, key (0700) and misc folders.
 
@@ -169,20 +190,25 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: b
         `local` (`~/.paradrop/`) or `unittest` (`/tmp/.paradrop-test/`).
     @param slist: `KEY:VALUE` texts. An upper-case key that is no setting yet becomes one.
     @param make_folders: False changes nothing on the disk.
+    @param ignored: where given, what is wrong in a `settings.ini` is no error. It is left out, as
+        if the file did not say it, and appended here, in words.
     @raise SettingsError: an unknown mode, an item without a key, a `settings.ini` that cannot be
-        read or names what is no setting, a value of the wrong type, a folder that cannot be made.
+        read or names what is no setting, a value of the wrong type or out of its range, a folder
+        that cannot be made.
     """
     paths = _mode_paths(mode)
     found = _from_list(slist)
     known = _DEFAULTS.keys() | found.keys()
     for folder in filter(None, (".", "/etc", variable("SNAP_COMMON"))):
-        found |= _from_file(Path(folder, _FILE_NAME), known)
+        found |= _from_file(Path(folder, _FILE_NAME), known, ignored)
     environment = _from_environment(known)
     # The file in the configuration home cannot move that home: it would not be found again.
     moved = (found | environment).get("CONFIG_HOME_DIR")
     home = moved.value if moved is not None else paths["CONFIG_HOME_DIR"]
-    saved = _from_file(Path(str(home), _FILE_NAME), known)
+    saved = _from_file(Path(str(home), _FILE_NAME), known, ignored)
     saved.pop("CONFIG_HOME_DIR", None)
+    found |= saved | environment
+    _check_delays(found, _DEFAULTS, ignored)
 
     for name in _current().keys() - _DEFAULTS.keys():
         del globals()[name]
@@ -190,7 +216,7 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: b
     globals().update(_DEFAULTS | paths)
     for name, value in paths.items():
         _origins[name] = Setting(name, value, "default", f"mode {mode}")
-    _apply(found | saved | environment)
+    _apply(found)
     if make_folders:
         _make_folders()
 
@@ -209,9 +235,8 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
 
     @param path: mostly `settings.ini` in `CONFIG_HOME_DIR`; made if missing, with mode 0600.
     @param changes: new values by the names of the settings.
-    @raise SettingsError: an unknown setting, a value of another type than the setting, or one
-        that would not be read back as it is, or a present file that is not valid; nothing was
-        changed.
+    @raise SettingsError: an unknown setting, a value that the setting can't have, or one that
+        would not be read back as it is, or a present file that is not valid; nothing was changed.
     @raise OSError: the file cannot be written; nothing was changed.
     """
     file = Path(path)
@@ -227,7 +252,7 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
             # a carriage return is kept as it is, but read as the end of a line
             if "\r" in str(value) or parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
-        _values(written, _DEFAULTS)
+        _check_delays(_values(written, _DEFAULTS), {name: number(name) for name in _DELAYS})
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
         write_durably(file, text.encode(), mode)
 
@@ -276,20 +301,37 @@ def _from_list(slist: Sequence[str]) -> dict[str, Setting]:
     return found
 
 
-def _from_file(path: str | os.PathLike[str], known: Container[str]) -> dict[str, Setting]:
-    return _values(IniFile.read(path), known)
+def _from_file(
+    path: str | os.PathLike[str], known: Container[str], ignored: list[str] | None = None
+) -> dict[str, Setting]:
+    try:
+        return _values(IniFile.read(path), known, ignored)
+    except SettingsError as error:
+        _ignore(error, ignored)
+        return {}
 
 
-def _values(file: IniFile, known: Container[str]) -> dict[str, Setting]:
+def _values(
+    file: IniFile, known: Container[str], ignored: list[str] | None = None
+) -> dict[str, Setting]:
     found = {}
     for option, text, line in file.items(_SECTION):
         name, where = option.upper(), f"{file.path}, line {line}"
-        if name not in known:
-            raise SettingsError(
-                f"{where}: expected the name of a setting, not {option}{_hint(name)}"
-            )
-        found[name] = _read(name, text, "file", where)
+        try:
+            if name not in known:
+                raise SettingsError(
+                    f"{where}: expected the name of a setting, not {option}{_hint(name)}"
+                )
+            found[name] = _read(name, text, "file", where)
+        except SettingsError as error:
+            _ignore(error, ignored)
     return found
+
+
+def _ignore(error: SettingsError, ignored: list[str] | None) -> None:
+    if ignored is None:
+        raise error
+    ignored.append(str(error))
 
 
 def _from_environment(known: Iterable[str]) -> dict[str, Setting]:
@@ -299,43 +341,41 @@ def _from_environment(known: Iterable[str]) -> dict[str, Setting]:
 
 def _read(name: str, text: str, source: str, where: str = "") -> Setting:
     """A setting as it is given; one that was not known before may be of any type."""
-    setting = Setting(name, parseValue(text), source, where)
-    kind = _TYPES.get(name)
-    if kind is not None and not _fits(setting.value, kind):
-        raise SettingsError(
-            f"{where or source}: {name} has to be {_say(kind, text)}, and {_quote(text)} is not"
-        )
+    setting = Setting(name, parse(text), source, where)
+    if name in _TYPES:
+        wrong = fault(name, setting.value, text, _TYPES[name], _RANGES.get(name))
+        if wrong is not None:
+            raise SettingsError(f"{where or source}: {wrong}")
     return setting
 
 
 def _check(name: str, value: object) -> None:
     if name not in _TYPES:
         raise SettingsError(f"{name} is not a setting{_hint(name)}")
-    if not _fits(value, _TYPES[name]):
-        raise SettingsError(
-            f"{name} has to be {_say(_TYPES[name], value)}, and {_quote(value)} is not"
-        )
+    wrong = fault(name, value, value, _TYPES[name], _RANGES.get(name))
+    if wrong is not None:
+        raise SettingsError(wrong)
 
 
-def _fits(value: object, kind: Any) -> bool:
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if isinstance(value, str) and not (value.strip() and _can_be_kept(value)):
-        return False
-    return isinstance(value, int | float if kind is float else kind)
-
-
-def _say(kind: Any, value: object) -> str:
-    words = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
-    empty = " that is not empty" if isinstance(value, str) and not value.strip() else ""
-    return words.get(kind, "text or None") + (empty if kind not in (bool, int, float) else "")
-
-
-def _quote(value: object) -> str:
-    """What was given, and what it reads as where that is not plain to see."""
-    read = parseValue(value)
-    short = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
-    return short if isinstance(read, str) or read is value else f"{short} ({type(read).__name__})"
+def _check_delays(
+    found: dict[str, Setting], others: Mapping[str, Any], ignored: list[str] | None = None
+) -> None:
+    """The first delay is not longer than the longest; others: of what is not among the found."""
+    names = [name for name in _DELAYS if name in found]
+    first, longest = (found[name].value if name in found else others[name] for name in _DELAYS)
+    if not names or first <= longest:
+        return
+    if names[0] == _DELAYS[0]:
+        wrong = f"{_DELAYS[0]} has to be at most {_DELAYS[1]} ({longest}), and {first} is not"
+    else:
+        wrong = f"{_DELAYS[1]} has to be at least {_DELAYS[0]} ({first}), and {longest} is not"
+    origin = found[names[0]]
+    error = SettingsError(f"{origin.where or origin.source}: {wrong}")
+    from_file = [name for name in names if found[name].source == "file"]
+    _ignore(error, ignored if from_file else None)
+    for name in from_file:
+        del found[name]
+    _check_delays(found, others, ignored)
 
 
 def _hint(name: str) -> str:
@@ -343,14 +383,6 @@ def _hint(name: str) -> str:
 
     close = difflib.get_close_matches(name.upper(), _DEFAULTS, 1)
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _can_be_kept(text: str) -> bool:
-    """Whether a file and the name of a file can have it."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 def _apply(found: Mapping[str, Setting]) -> None:

@@ -112,7 +112,7 @@ class RouterDaemon(nexus.NexusBase):
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return
-        delay = settings.WAMP_MAX_DELAY
+        delay = settings.number("WAMP_MAX_DELAY")
         known = failure.check(ParadropException, OSError) is not None
         out.err(
             f"no session, tried again in {delay:g} s: {failure.getErrorMessage()}",

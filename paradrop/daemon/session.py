@@ -44,10 +44,6 @@ def sign(challenge: Any, secret: str | bytes) -> str:
     return signature.decode("ascii")
 
 
-def _interval() -> float:
-    return max(0.1, settings.HEARTBEAT_INTERVAL)
-
-
 class RouterSession(BaseSession):
     """Joins as the router, registers its procedures, publishes its heartbeat."""
 
@@ -72,7 +68,7 @@ class RouterSession(BaseSession):
         yield self._offer(self.status, "org.paradrop.status")
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
-        self._heartbeat.start(_interval()).addErrback(
+        self._heartbeat.start(settings.number("HEARTBEAT_INTERVAL")).addErrback(
             lambda failure: out.warn(f"no heartbeat: {failure.getErrorMessage()}")
         )
 
@@ -99,7 +95,8 @@ class RouterSession(BaseSession):
 
     def _beat(self) -> None:
         if self._heartbeat is not None:
-            self._heartbeat.interval = _interval()  # it may have been changed meanwhile
+            # It may have been changed meanwhile.
+            self._heartbeat.interval = settings.number("HEARTBEAT_INTERVAL")
         self._life.heartbeats += 1
         self.publish(
             "org.paradrop.heartbeat",
