@@ -67,6 +67,17 @@ class IniFile:
             for name, value in self._parser.items(section):
                 yield name, value, self._line(section, name)
 
+    def get(self, section: str, name: str) -> str | None:
+        """@return: the value of an option; None if there is no such option."""
+        return self._parser.get(section, name, fallback=None)
+
+    def put(self, section: str, name: str, value: str | None) -> None:
+        """Have an option say what `get` has given, also None."""
+        if value is not None:
+            self.set(section, name, value)
+        elif self._parser.has_section(section):
+            self._parser.remove_option(section, name)
+
     def set(self, section: str, name: str, value: str) -> None:
         """Change or add an option."""
         if not self._parser.has_section(section):

@@ -20,7 +20,7 @@ from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.environment import user_home, variable
 from paradrop.base.exceptions import SettingsError
 from paradrop.base.inifile import IniFile
-from paradrop.base.values import Range, fault, parse
+from paradrop.base.values import OutOfRange, Range, check, parse
 
 DEBUG_MODE = False
 
@@ -104,6 +104,7 @@ class Setting(NamedTuple):
 
 
 _origins: dict[str, Setting] = {}
+_loaded: tuple[str, tuple[str, ...]] = ("production", ())
 
 
 def iterate_module_attributes(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -190,12 +191,13 @@ def loadSettings(
         `local` (`~/.paradrop/`) or `unittest` (`/tmp/.paradrop-test/`).
     @param slist: `KEY:VALUE` texts. An upper-case key that is no setting yet becomes one.
     @param make_folders: False changes nothing on the disk.
-    @param ignored: where given, what is wrong in a `settings.ini` is no error. It is left out, as
-        if the file did not say it, and appended here, in words.
+    @param ignored: where given, a number out of its range in a `settings.ini` is no error. It is
+        left out, as if the file did not say it, and appended here, in words.
     @raise SettingsError: an unknown mode, an item without a key, a `settings.ini` that cannot be
         read or names what is no setting, a value of the wrong type or out of its range, a folder
         that cannot be made.
     """
+    global _loaded
     paths = _mode_paths(mode)
     found = _from_list(slist)
     known = _DEFAULTS.keys() | found.keys()
@@ -217,8 +219,15 @@ def loadSettings(
     for name, value in paths.items():
         _origins[name] = Setting(name, value, "default", f"mode {mode}")
     _apply(found)
+    _loaded = (mode, tuple(slist))
     if make_folders:
         _make_folders()
+
+
+def reload(ignored: list[str] | None = None) -> None:
+    """As `loadSettings` with the mode and the list that it had the last time, without folders."""
+    mode, slist = _loaded
+    loadSettings(mode, slist, make_folders=False, ignored=ignored)
 
 
 def describe() -> list[Setting]:
@@ -226,7 +235,11 @@ def describe() -> list[Setting]:
     return [_described(name, value) for name, value in _current().items()]
 
 
-def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) -> None:
+def save_to_file(
+    path: str | os.PathLike[str],
+    changes: Mapping[str, object],
+    ignored: list[str] | None = None,
+) -> None:
     """
     Keep changed settings for the next `loadSettings`; what else the file says stays, comments
     excepted. The running values are not touched (`load_from_file` does that).
@@ -235,6 +248,8 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
 
     @param path: mostly `settings.ini` in `CONFIG_HOME_DIR`; made if missing, with mode 0600.
     @param changes: new values by the names of the settings.
+    @param ignored: where given, other numbers of the file that are out of their range are no
+        error; they stay, and are appended here, in words.
     @raise SettingsError: an unknown setting, a value that the setting can't have, or one that
         would not be read back as it is, or a present file that is not valid; nothing was changed.
     @raise OSError: the file cannot be written; nothing was changed.
@@ -252,7 +267,9 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
             # a carriage return is kept as it is, but read as the end of a line
             if "\r" in str(value) or parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
-        _check_delays(_values(written, _DEFAULTS), {name: number(name) for name in _DELAYS})
+        _check_delays(
+            _values(written, _DEFAULTS, ignored), {name: number(name) for name in _DELAYS}
+        )
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
         write_durably(file, text.encode(), mode)
 
@@ -304,11 +321,7 @@ def _from_list(slist: Sequence[str]) -> dict[str, Setting]:
 def _from_file(
     path: str | os.PathLike[str], known: Container[str], ignored: list[str] | None = None
 ) -> dict[str, Setting]:
-    try:
-        return _values(IniFile.read(path), known, ignored)
-    except SettingsError as error:
-        _ignore(error, ignored)
-        return {}
+    return _values(IniFile.read(path), known, ignored)
 
 
 def _values(
@@ -317,18 +330,18 @@ def _values(
     found = {}
     for option, text, line in file.items(_SECTION):
         name, where = option.upper(), f"{file.path}, line {line}"
+        if name not in known:
+            raise SettingsError(
+                f"{where}: expected the name of a setting, not {option}{_hint(name)}"
+            )
         try:
-            if name not in known:
-                raise SettingsError(
-                    f"{where}: expected the name of a setting, not {option}{_hint(name)}"
-                )
             found[name] = _read(name, text, "file", where)
-        except SettingsError as error:
+        except OutOfRange as error:
             _ignore(error, ignored)
     return found
 
 
-def _ignore(error: SettingsError, ignored: list[str] | None) -> None:
+def _ignore(error: OutOfRange, ignored: list[str] | None) -> None:
     if ignored is None:
         raise error
     ignored.append(str(error))
@@ -343,18 +356,15 @@ def _read(name: str, text: str, source: str, where: str = "") -> Setting:
     """A setting as it is given; one that was not known before may be of any type."""
     setting = Setting(name, parse(text), source, where)
     if name in _TYPES:
-        wrong = fault(name, setting.value, text, _TYPES[name], _RANGES.get(name))
-        if wrong is not None:
-            raise SettingsError(f"{where or source}: {wrong}")
+        limits = _RANGES.get(name)
+        check(name, setting.value, text, _TYPES[name], limits, f"{where or source}: ")
     return setting
 
 
 def _check(name: str, value: object) -> None:
     if name not in _TYPES:
         raise SettingsError(f"{name} is not a setting{_hint(name)}")
-    wrong = fault(name, value, value, _TYPES[name], _RANGES.get(name))
-    if wrong is not None:
-        raise SettingsError(wrong)
+    check(name, value, value, _TYPES[name], _RANGES.get(name))
 
 
 def _check_delays(
@@ -362,7 +372,8 @@ def _check_delays(
 ) -> None:
     """The first delay is not longer than the longest; others: of what is not among the found."""
     names = [name for name in _DELAYS if name in found]
-    first, longest = (found[name].value if name in found else others[name] for name in _DELAYS)
+    values: list[Any] = [found[name].value if name in found else others[name] for name in _DELAYS]
+    first, longest = values
     if not names or first <= longest:
         return
     if names[0] == _DELAYS[0]:
@@ -370,7 +381,7 @@ def _check_delays(
     else:
         wrong = f"{_DELAYS[1]} has to be at least {_DELAYS[0]} ({first}), and {longest} is not"
     origin = found[names[0]]
-    error = SettingsError(f"{origin.where or origin.source}: {wrong}")
+    error = OutOfRange(f"{origin.where or origin.source}: {wrong}")
     from_file = [name for name in names if found[name].source == "file"]
     _ignore(error, ignored if from_file else None)
     for name in from_file:

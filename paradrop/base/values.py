@@ -6,6 +6,8 @@ import math
 import os
 from typing import Any, NamedTuple
 
+from paradrop.base.exceptions import SettingsError
+
 Value = bool | int | float | str | None
 
 
@@ -55,18 +57,26 @@ def parse(text: str) -> Value:
     return number if math.isfinite(number) else text
 
 
-def fault(name: str, value: object, given: object, kind: Any, limits: Range | None) -> str | None:
+class OutOfRange(SettingsError):
+    """A number is of the right type, and too small or too large."""
+
+
+def check(
+    name: str, value: object, given: object, kind: Any, limits: Range | None, where: str = ""
+) -> None:
     """
     @param value: what a setting would be.
-    @param given: what it was given as, for the fault; `value` itself, or the text of it.
+    @param given: what it was given as, for the error; `value` itself, or the text of it.
     @param kind: the type of the setting.
-    @return: what is wrong with it, in words; None if nothing is.
+    @param where: what the error begins with.
+    @raise SettingsError: it can't be that; `OutOfRange` if only the range is the reason.
     """
     if not _fits(value, kind):
-        return f"{name} has to be {_say(kind, given)}, and {_quote(given)} is not"
+        raise SettingsError(
+            f"{where}{name} has to be {_say(kind, given)}, and {_quote(given)} is not"
+        )
     if limits is not None and value not in limits:
-        return f"{name} has to be {limits}, and {_short(str(given))} is not"
-    return None
+        raise OutOfRange(f"{where}{name} has to be {limits}, and {_short(str(given))} is not")
 
 
 def _fits(value: object, kind: Any) -> bool:

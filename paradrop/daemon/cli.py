@@ -13,14 +13,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from paradrop import __version__
 from paradrop.base import identity, settings
-from paradrop.base.exceptions import ParadropException
+from paradrop.base.exceptions import ParadropException, SettingsError
 from paradrop.base.lockfile import LOCK_NAME, holder
 from paradrop.base.statefile import StateFile
-from paradrop.daemon import account, pidfile
+from paradrop.daemon import account, pidfile, unconfirmed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,14 +114,57 @@ def _mode(options: argparse.Namespace) -> str:
     return options.mode or ("production" if Path("/etc/paradrop").is_dir() else "local")
 
 
-def _load_settings(options: argparse.Namespace) -> None:
+def _load_settings(options: argparse.Namespace, ignored: list[str] | None = None) -> None:
     """Load the settings, as the user who owns the configuration home."""
-    settings.loadSettings(_mode(options), options.settings)
+    settings.loadSettings(_mode(options), options.settings, ignored=ignored)
     account.become_owner(
         Path(settings.CONFIG_HOME_DIR),
         made=[Path(settings.LOG_DIR), Path(settings.KEY_DIR), Path(settings.MISC_DIR)],
         runtime=Path(settings.RUNTIME_HOME_DIR),
     )
+
+
+def _load_settings_for_long(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """
+    Load the settings of a daemon. Two things do not keep it from coming up, as nobody may be near
+    who could cure them: a number out of its range in a `settings.ini`, which an earlier version has
+    taken, and a changed setting that was not tried yet.
+
+    @return: text and extra of each record that says what is wrong.
+    """
+    notes = []
+    ignored: list[str] = []
+    # What is wrong on the command line or in the environment is no matter of what is on trial.
+    settings.loadSettings(_mode(options), options.settings, make_folders=False, ignored=[])
+    try:
+        _load_settings(options, ignored)
+    except (SettingsError, OSError) as error:
+        taken = _take_back(error)
+        if not taken:
+            raise
+        notes.append(unconfirmed.reverted(taken, str(error)))
+        ignored.clear()
+        _load_settings(options, ignored)
+    for fault in ignored:
+        print(f"paradropd: ignored: {fault}", file=sys.stderr)
+        notes.append((f"ignored: {fault}", {"event": "settings.ignored", "fault": fault}))
+    return notes
+
+
+def _take_back(error: Exception) -> list[str]:
+    """
+    The daemon can't start. Changed settings that were on trial are taken back.
+
+    @return: these.
+    """
+    try:
+        taken = unconfirmed.take_back(Path(settings.CONFIG_HOME_DIR) / "settings.ini")
+    except (SettingsError, OSError):
+        return []
+    if taken:
+        text, _ = unconfirmed.reverted(taken, str(error))
+        print(f"paradropd: {text}", file=sys.stderr)
+    return taken
 
 
 def _read_token(name: str) -> str:
@@ -183,8 +227,12 @@ def _run(options: argparse.Namespace) -> int:
     # small router, is a clean one, and there is no identity yet that could be read again.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _load_settings(options)
+    notes = _load_settings_for_long(options)
     with pidfile.PidFile(Path(settings.RUNTIME_HOME_DIR)):
         from paradrop.daemon.router import run
 
-        return run()
+        try:
+            return run(notes)
+        except OSError as error:
+            _take_back(error)
+            raise

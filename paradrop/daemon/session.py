@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NoReturn, Protocol
 
 from autobahn.wamp import auth
@@ -31,6 +31,8 @@ class Life(Protocol):
     heartbeats: int
 
     def updatesPending(self, *details: Any) -> None: ...
+
+    def settingsChanged(self, names: Iterable[str]) -> None: ...
 
 
 def sign(challenge: Any, secret: str | bytes) -> str:
@@ -142,14 +144,16 @@ class RouterSession(BaseSession):
 
     def configure(self, pdid: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         """
-        The settings, after `changes` (new values by name) have been applied and kept.
+        The settings, after `changes` (new values by name) have been applied and kept. Those that
+        can cost the session are on trial (see `paradrop.daemon.trial`).
 
         @raise ApplicationError: `org.paradrop.error.invalid_setting`; nothing was changed.
         """
         try:
             if changes:
-                configuration.change(changes)
+                tried = configuration.change(changes)
                 out.info(f"settings changed: {', '.join(sorted(changes))}")
+                self._life.settingsChanged(tried)
         except SettingsError as error:
             raise ApplicationError("org.paradrop.error.invalid_setting", str(error)) from error
         return configuration.current()
