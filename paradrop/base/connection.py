@@ -12,13 +12,12 @@ from typing import Any
 
 from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
 from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import ReconnectingClientFactory, connectionDone
 from twisted.python.failure import Failure
 
-from paradrop.base import settings, tls
+from paradrop.base import settings, tls, wire
 from paradrop.base.deadlines import Deadlines
 from paradrop.base.exceptions import CertificateError, ParadropException
 from paradrop.base.link import links
@@ -103,8 +102,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     REFUSED_AFTER = 2  # an authenticator that restarts refuses for a moment, too
 
     def __init__(self, factory: Callable[[], Any], *args: Any, **kwargs: Any) -> None:
-        # In the order of their speed on the path to a router.
-        kwargs.setdefault("serializers", [MsgPackSerializer(), CBORSerializer(), JsonSerializer()])
+        kwargs.setdefault("serializers", wire.serializers())
         WampWebSocketClientFactory.__init__(self, factory, *args, **kwargs)
         self.delay: float = self.initialDelay
         self.reconnect = True

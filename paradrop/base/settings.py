@@ -267,9 +267,9 @@ def save_to_file(
             # a carriage return is kept as it is, but read as the end of a line
             if "\r" in str(value) or parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
-        _check_delays(
-            _values(written, _DEFAULTS, ignored), {name: number(name) for name in _DELAYS}
-        )
+        values = _values(written, _DEFAULTS, ignored)
+        delays = {name: number(name) for name in _DELAYS}
+        _check_delays(values, delays, None if changes.keys() & delays.keys() else ignored)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
         write_durably(file, text.encode(), mode)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import Any, NoReturn, Protocol
 
 from autobahn.wamp import auth
 from autobahn.wamp.exception import ApplicationError
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
@@ -19,7 +19,6 @@ from paradrop.base.cxbr import BaseSession
 from paradrop.base.disk import condition
 from paradrop.base.exceptions import AuthenticationError, SettingsError
 from paradrop.base.output import out
-from paradrop.base.wire import fit
 from paradrop.daemon import configuration, logpages
 
 
@@ -62,25 +61,17 @@ class RouterSession(BaseSession):
 
     @inlineCallbacks
     def onJoin(self, details: Any) -> Generator[Deferred[Any], Any, None]:
-        yield self._offer(self.logs, "org.paradrop.logs")
-        yield self._offer(self.configure, "org.paradrop.config")
+        yield self.register(self.logs, "org.paradrop.logs")
+        yield self.register(self.configure, "org.paradrop.config")
         yield self.subscribe(self.onUpdatesPending, "org.paradrop.updatesPending")
         self._life.sessions += 1
         # The last thing to be had, so that a router that answers it is ready.
-        yield self._offer(self.status, "org.paradrop.status")
+        yield self.register(self.status, "org.paradrop.status")
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.start(settings.number("HEARTBEAT_INTERVAL")).addErrback(
             lambda failure: out.warn(f"no heartbeat: {failure.getErrorMessage()}")
         )
-
-    def _offer(self, procedure: Callable[..., Any], uri: str) -> Any:
-        """Register a procedure whose answers are made fit for a message."""
-
-        def answer(*args: Any, **kwargs: Any) -> Deferred[Any]:
-            return maybeDeferred(procedure, *args, **kwargs).addCallback(fit)
-
-        return self.register(answer, uri)
 
     def onClose(self, wasClean: bool) -> None:
         if self._heartbeat is not None and self._heartbeat.running:
