@@ -142,12 +142,12 @@ def updatePaths(configHomeDir: str, runtimeHomeDir: str = "/var/run/paradrop") -
 
 def number(name: str) -> float:
     """
-    A number of the settings as it is safe to use. What a program has assigned is not refused: one
-    that is out of the range is the nearest in it, and what is no number is the default.
+    A number of the settings as it is safe to use: what a program has assigned is not refused, and
+    if it is no number in the range, the default is used.
     """
-    value = globals()[name]
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and value == value
-    return _RANGES[name].nearest(value if usable else float(str(_DEFAULTS[name])))
+    values: dict[str, Any] = globals()
+    found: float = values[name] if values[name] in _RANGES[name] else values["_DEFAULTS"][name]
+    return found
 
 
 def ranges() -> dict[str, Range]:
@@ -328,7 +328,7 @@ def _values(
     file: IniFile, known: Container[str], ignored: list[str] | None = None
 ) -> dict[str, Setting]:
     found = {}
-    for option, text, line in file.items(_SECTION):
+    for option, text, line in file.items(_SECTION, known):
         name, where = option.upper(), f"{file.path}, line {line}"
         if name not in known:
             raise SettingsError(

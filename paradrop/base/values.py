@@ -30,12 +30,6 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         return f"{'0, or ' if self.off else ''}from {self.least:.15g} to {self.most:.15g}"
 
-    def nearest(self, value: float) -> float:
-        """The number in the range that is nearest to a value, which is not NaN."""
-        if value in self:
-            return value
-        return min(max(value, self.least), self.most)
-
 
 def parse(text: str) -> Value:
     """

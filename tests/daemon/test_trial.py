@@ -57,7 +57,7 @@ def foreign(node: Node, tmp_path: Path) -> Path:
 
 
 def is_back(daemon: Any, operator: Operator, pdid: str, name: str, before: object) -> None:
-    (reverted,) = daemon.wait("config.reverted", timeout=60)
+    (reverted,) = daemon.wait("config.reverted", timeout=120)
     assert reverted["extra"]["settings"] == [name]
 
     def joined_since() -> bool:
