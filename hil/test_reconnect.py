@@ -146,3 +146,17 @@ def test_router_away_for_minutes(node, operator, pdid, log, rejoins):
         operator.end_sessions(pdid)
     again = log.records("wamp.retry")[len(retries) :]
     assert again[-1]["extra"]["limit"] <= 2
+
+
+@pytest.mark.needs("clock")
+def test_clock_that_starts_in_1970(device, operator, pdid, log, rejoins):
+    """A device whose clock is not set names the clock as the cause, and is back when it is set."""
+    try:
+        device.clock.set(100)
+        with rejoins(after="clock set", within=30):
+            operator.end_sessions(pdid)
+            log.wait_for("wamp.retry", where=lambda r: "not yet valid" in r["extra"]["reason"])
+            device.clock.reset()
+    finally:
+        device.clock.reset()
+    assert log.records("wamp.refused") == []

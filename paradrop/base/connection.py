@@ -10,52 +10,33 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
+from autobahn.twisted.websocket import WampWebSocketClientFactory
 from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.types import ComponentConfig
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.protocol import ReconnectingClientFactory, connectionDone
+from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.python.failure import Failure
 
 from paradrop.base import settings, tls, wire
+from paradrop.base.connector import Connector, connectable
 from paradrop.base.deadlines import Deadlines
-from paradrop.base.exceptions import CertificateError, ParadropException
+from paradrop.base.endings import cause, describe
+from paradrop.base.exceptions import CertificateError, ParadropException, SettingsError
+from paradrop.base.lasting import Lasting
 from paradrop.base.link import links
 from paradrop.base.outbox import Outbox
 from paradrop.base.output import out
 from paradrop.base.probe import Probe
+from paradrop.base.refusals import Refusals
 from paradrop.base.replay import Replay
 from paradrop.base.states import Observer, State, States
-
-REFUSALS = frozenset(
-    {
-        "not_authorized",
-        "authentication_failed",
-        "authentication_denied",
-        "authentication_required",
-        "no_auth_method",
-        "no_matching_auth_method",
-        "no_such_principal",
-        "no_such_role",
-        "no_such_realm",
-    }
-)
-"""Last words of the URIs with which a router aborts a join because of who we (do not) prove to be,
-or of what we want to join (WAMP specification, "Abort and Goodbye reasons"; authenticators name
-their own)."""
+from paradrop.base.waiting import Waiting
+from paradrop.base.wakeups import Wakeups
+from paradrop.base.websocket import ClientProtocol
 
 
 class NotConnected(ParadropException, TransportLost):
     """There is no session with the WAMP router."""
-
-
-class _ClientProtocol(WampWebSocketClientProtocol):
-    """Tells its factory why the connection ended: the connector only sees a TCP connection that
-    closed, also where the certificate was refused."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.factory.protocolLost(self, reason)
-        super().connectionLost(reason)
 
 
 class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
@@ -65,8 +46,10 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     The wait before a retry is anything from 0 to a limit that grows by `factor` from
     `initialDelay` to `maxDelay` seconds ("full jitter": M. Brooker, "Exponential Backoff And
     Jitter", AWS Architecture Blog, 2015). The limit starts anew after a session that lasted
-    `LASTING` seconds. A wait ends early when a link or route of this machine comes up, and when
-    a router that could not be reached accepts connections again (`paradrop.base.probe`).
+    `LASTING` seconds (`paradrop.base.lasting`). A wait ends early when a link or route of this
+    machine comes up, when a router that could not be reached accepts connections again, and, where
+    TLS was the obstacle, when the clock is set or a file of its certificates changes
+    (`paradrop.base.wakeups`). The settings and files of TLS are read for each attempt.
 
     How soon a loss is noticed: a connection that is closed or reset, and a session that the router
     ends, at once; a link on which nothing comes through, after `settings.WAMP_PING_INTERVAL` +
@@ -74,19 +57,19 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     router that accepts and is silent, after `openTimeout`; a join that is not completed, also by
     the `onJoin` of a session, after `joinTimeout` (all in seconds).
 
-    What trying again does not cure (who we are is refused, there is no such realm, the certificate
-    is not trusted) is told apart when it has happened `REFUSED_AFTER` times in a row: it is logged
-    once, the state is `auth_failed` until a join succeeds, and it is tried about every `maxDelay`.
+    What trying again does not cure (who we are is refused, there is no such realm, the router's
+    certificate is not trusted, or it does not trust ours) is told apart when it has happened
+    `REFUSED_AFTER` times in a row: it is logged once, the state is `auth_failed` until a join
+    succeeds, and it is tried about every `maxDelay`.
 
     @ivar reconnect: whether to try again at all; else the first failure fails the Deferred.
     @ivar session: the session that is joined and ready, None while there is none.
     @ivar newest: the last session that there was, joined or not.
     @ivar handshakes: connections that were made, and on which a WebSocket handshake began.
-    @ivar looks: connections that were only tried to see whether the router is back.
     @ivar random: the source of the waits, the system's: clones of a machine must not wait alike.
     """
 
-    protocol = _ClientProtocol
+    protocol = ClientProtocol
     initialDelay: float = 1
     maxDelay: float = 60  # type: ignore[assignment]
     factor = 2
@@ -104,13 +87,12 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     def __init__(self, factory: Callable[[], Any], *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("serializers", wire.serializers())
         WampWebSocketClientFactory.__init__(self, factory, *args, **kwargs)
+        self.host = connectable(self.host)
         self.delay: float = self.initialDelay
         self.reconnect = True
-        self.verified = True
         self.session: Any = None
         self.newest: Any = None
         self.handshakes = 0
-        self.looks = 0
         self.random: random.Random = random.SystemRandom()
         self.deadlines = Deadlines(self.reactor)
         self.replay = Replay()
@@ -118,20 +100,18 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._states = States()
         self._sessions = factory
         self._before_join: tuple[float, int] = (self.delay, self.retries)
-        self._joined_at = 0.0
+        self._lasting = Lasting()
         self._began_at = 0.0
         self._connection: Any = None
         self._reached = False
         self._in_a_hurry = False
         self._reason: BaseException | None = None
-        self._refusal: tuple[str, str] | None = None  # of this attempt: its kind, who was refused
-        self._refusals: tuple[str, int] = ("", 0)  # the last kind, and how many in a row
-        self._waiting: list[Deferred[Any]] = []
+        self._refusals = Refusals()
+        self._waiting = Waiting(self.reactor)
         self._closing: list[Deferred[None]] = []
-        self._probe: Probe | None = None
+        self._wakeups = Wakeups(self.reactor, links, self._link_came_up, self.try_now)
         self._join_timer: Any = None
         self._leave_timer: Any = None
-        self._watch_timer: Any = None
         self._left = False
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             openHandshakeTimeout=self.openTimeout,
@@ -155,7 +135,12 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     @property
     def lastReason(self) -> str:
         """Why the last connection ended, as a text."""
-        return "left" if self._left else _text(self._reason)
+        return "left" if self._left else describe(self._reason)
+
+    @property
+    def looks(self) -> int:
+        """Connections that were only tried to see whether the router is back."""
+        return self._wakeups.looks
 
     def observe(self, observer: Observer) -> Callable[[], None]:
         """
@@ -175,11 +160,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             return succeed(self.session)
         if self.state is State.STOPPED:
             return fail(NotConnected(f"the connection to {self.url} was left"))
-        waiting: Deferred[Any] = Deferred(lambda cancelled: self._waiting.remove(cancelled))
-        self._waiting.append(waiting)
-        if timeout is not None:
-            waiting.addTimeout(timeout, self.reactor, self._not_in_time)
-        return waiting
+        late = NotConnected(f"no session with {self.url} within {timeout or 0:g} s")
+        return self._waiting.add(timeout, late)
 
     def try_now(self, reason: str) -> None:
         """End a wait for the next attempt, or an attempt that nobody answers; else, do nothing."""
@@ -200,18 +182,37 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
 
     # The connection's life, as the reactor and the protocol tell it.
 
+    def connect(self) -> None:
+        """Begin the first attempt."""
+        secure = self.isSecure and not self.proxy
+        target = self.proxy or {"host": self.host, "port": self.port}
+        Connector(
+            self,
+            target["host"],
+            target["port"],
+            self.connectTimeout,
+            self.reactor,
+            self._tls_options if secure else None,
+        ).connect()
+
+    def _tls_options(self) -> Any:
+        if not settings.WAMP_TLS_VERIFY:
+            out.security(
+                f"{self.url}: whoever answers is believed to be the router (WAMP_TLS_VERIFY is off)"
+            )
+        return tls.client_options(self.host, self._certificate_refused)
+
+    def _certificate_refused(self, error: CertificateError) -> None:
+        self._reason = error
+
     def startedConnecting(self, connector: Any) -> None:
         self.connector = connector
         self._reason = None
         self._reached = False
         self._in_a_hurry = False
         self._began_at = self.reactor.seconds()
-        self._end_probe()
+        self._wakeups.attempt_began()
         self._states.become(State.CONNECTING)
-        if self.isSecure and not self.verified:
-            out.security(
-                f"{self.url}: whoever answers is believed to be the router (WAMP_TLS_VERIFY is off)"
-            )
 
     def buildProtocol(self, addr: Any) -> Any:
         self._reached = True
@@ -229,8 +230,10 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._connection = None
         self._cancel("_join_timer")
         self._cancel("_leave_timer")
+        if connection.silent:
+            self._lasting.over(connection.heard)
         if self._reason is None:
-            self._reason = _cause(connection, reason)
+            self._reason = cause(connection, reason)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """Log why there is no connection, and try again later."""
@@ -246,7 +249,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if not self.continueTrying:
             self._closed()
         elif not self.reconnect:
-            out.warn(f"no session with {self.url}: {_text(reason)}")
+            out.warn(f"no session with {self.url}: {describe(reason)}")
             self._stop()
             self._fail_deferred(reason or ParadropException("there is no connection"))
             self._closed()
@@ -258,8 +261,9 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if not self.continueTrying:
             return
         connector = connector or self.connector
-        reason = _text(self._reason)
-        if self.state is State.READY and self.reactor.seconds() - self._joined_at < self.LASTING:
+        reason = describe(self._reason)
+        self._lasting.over(self.reactor.seconds())
+        if self.state is State.READY and not self._lasting.judge(self.LASTING):
             self.delay, self.retries = self._before_join
         self._judge(reason)
         self._states.become(State.BACKOFF, reason)
@@ -268,7 +272,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         elif self.state is State.AUTH_FAILED:
             limit, delay = self.maxDelay, self.random.uniform(0.8, 1) * self.maxDelay
         else:
-            limit, delay = self.delay, self.random.uniform(0, self.delay)
+            limit = min(self.delay, self.maxDelay)
+            delay = self.random.uniform(0, limit)
             self.delay = min(self.delay * self.factor, self.maxDelay)
         self.retries += 1
         out.warn(
@@ -282,20 +287,15 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             },
         )
         self._callID = self.reactor.callLater(delay, connector.connect)
-        self._hasten(delay)
+        self._watch(delay)
 
-    def _hasten(self, delay: float) -> None:
+    def _watch(self, delay: float) -> None:
         """Find out, as far as that is possible, when the wait has no use any more."""
-        if self._watch_timer is None:
-            self._watch_timer = self.reactor.callLater(
-                self.WATCH_AFTER, links.subscribe, self._link_came_up
-            )
+        self._wakeups.watch_links(self.WATCH_AFTER)
         if not self._reached and delay > Probe.LEAST and not self.proxy:
-            self._probe = Probe(self.reactor, self.host, self.port, self.random, self._answered)
-            self._probe.start()
-
-    def _answered(self) -> None:
-        self.try_now("the router answers")
+            self._wakeups.watch_port(self.host, self.port, self.random)
+        if isinstance(self._reason, CertificateError | SettingsError):
+            self._wakeups.watch_trust()
 
     def _link_came_up(self) -> None:  # in the thread that watches
         self.reactor.callFromThread(self._try_over_link)
@@ -306,22 +306,15 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
 
     def _judge(self, reason: str) -> None:
         """Tell whether trying again has any use."""
-        refusal, self._refusal = self._refusal, None
-        if isinstance(self._reason, CertificateError):
-            refusal = ("certificate", reason)
-        if refusal is None:
-            if self._reached:
-                self._refusals = ("", 0)
-            return
-        kind, who = refusal
-        self._refusals = (kind, self._refusals[1] + 1 if kind == self._refusals[0] else 1)
-        if self._refusals[1] < self.REFUSED_AFTER:
+        refused = self._refusals.attempt_ended(self._reason, self._reached)
+        if not refused or self._refusals.count < self.REFUSED_AFTER:
             return
         if self._states.become(State.AUTH_FAILED, reason):
+            who = str(getattr(self._sessions, "config", ComponentConfig()).extra)
             out.security(
-                f"no session with {self.url} until this is cured: {reason} ({who}); "
+                f"no session with {self.url} as {who} until this is cured: {reason}; "
                 f"tried about every {self.maxDelay:g} s",
-                extra={"event": "wamp.refused", "reason": kind, "authid": who},
+                extra={"event": "wamp.refused", "reason": self._refusals.kind, "authid": who},
             )
 
     # What sessions report.
@@ -334,28 +327,29 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     def joined(self, session: Any) -> None:
         """A session has joined, and is ready to be used."""
         self._cancel("_join_timer")
-        self._unwatch()
+        self._wakeups.joined()
         self._before_join = (self.delay, self.retries)
-        self._joined_at = self.reactor.seconds()
-        self.delay, self.retries, self._refusals = self.initialDelay, 0, ("", 0)
+        self._lasting.joined(self.reactor.seconds())
+        self._refusals.clear()
+        self.delay, self.retries = self.initialDelay, 0
         self.outbox.send(session)  # before anybody publishes what is newer
         self.session = session
         self._states.become(State.READY)
         deferred = self.deferred
         if deferred is not None and not deferred.called:
             deferred.callback(session)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(session)
+        self._waiting.fire(session)
 
     def lost(self, session: Any) -> None:
         """A session is over, whether it was ready or not."""
         if self.session is session:
             self.session = None
+            self._lasting.over(self.reactor.seconds())
 
     def joinFailed(self, failure: Failure) -> None:
         """What the session has to do after its join failed: an attempt that came to nothing."""
-        self.failAttempt(f"onJoin: {_text(failure.value)}")
+        self._lasting.broken()
+        self.failAttempt(f"onJoin: {describe(failure.value)}")
 
     def ended(self, uri: str, text: str) -> None:
         """The router ended the session, for this reason."""
@@ -364,8 +358,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     def refused(self, uri: str, text: str, authid: str) -> None:
         """The router ended an attempt to join, maybe because it refuses the identity."""
         self._reason = ApplicationError(uri, text)
-        if uri.rpartition(".")[2] in REFUSALS:
-            self._refusal = (uri, authid)
+        self._refusals.aborted(uri)
 
     def failAttempt(self, reason: str) -> None:
         """Drop the connection; it counts as an attempt that failed."""
@@ -405,12 +398,9 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.continueTrying = 0
         self.session = None
         self._cancel("_callID")
-        self._end_probe()
-        self._unwatch()
+        self._wakeups.stop()
         self._states.become(State.STOPPED, self.lastReason)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.errback(NotConnected(f"the connection to {self.url} was left"))
+        self._waiting.fire(NotConnected(f"the connection to {self.url} was left"))
         self.outbox.clear()
 
     def _abort(self) -> None:
@@ -433,36 +423,3 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if call is not None and call.active():
             call.cancel()
         setattr(self, timer, None)
-
-    def _unwatch(self) -> None:
-        self._cancel("_watch_timer")
-        links.unsubscribe(self._link_came_up)
-
-    def _end_probe(self) -> None:
-        if self._probe is not None:
-            self.looks += self._probe.looks
-            self._probe.stop()
-            self._probe = None
-
-    def _not_in_time(self, result: Any, timeout: float) -> Any:
-        if isinstance(result, Failure) and result.check(CancelledError):
-            raise NotConnected(f"no session with {self.url} within {timeout:g} s")
-        return result
-
-
-def _text(reason: BaseException | None) -> str:
-    if isinstance(reason, ApplicationError):
-        return " ".join([reason.error, *map(str, reason.args)])
-    return f"{reason}".strip() or type(reason).__name__
-
-
-def _cause(connection: Any, reason: Failure) -> BaseException:
-    """The most telling of what is known about the end of a connection."""
-    told = tls.fault(reason)
-    if told is not None:
-        return told
-    if connection.wasNotCleanReason:  # such as a ping without an answer
-        return ParadropException(connection.wasNotCleanReason)
-    if reason.check(ConnectionDone, ConnectionAborted) and not connection.wasClean:
-        return ParadropException("the connection was closed without a goodbye")
-    return reason.value or ParadropException("the connection was lost")

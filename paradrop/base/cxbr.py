@@ -17,17 +17,17 @@ from __future__ import annotations
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSessionFactory
-from autobahn.twisted.websocket import connectWS
 from autobahn.wamp import message as wamp
-from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.exception import ApplicationError, ProtocolError, TransportLost
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from paradrop.base import nexus, settings, tls
+from paradrop.base import nexus, settings
 from paradrop.base.connection import BaseClientFactory, NotConnected
 from paradrop.base.coroutines import result_of
-from paradrop.base.exceptions import ParadropException
+from paradrop.base.endings import describe, describe_uri
+from paradrop.base.exceptions import ParadropException, PdServerException
 from paradrop.base.output import out
 from paradrop.base.requests import CallOptions, Requests, joining
 from paradrop.base.states import State
@@ -41,6 +41,13 @@ __all__ = [
     "Starting",
     "State",
 ]
+
+
+_EXPECTED = (ApplicationError, ParadropException, PdServerException, TransportLost)
+
+
+class _Unanswered(ParadropException):
+    """A challenge that could not be answered, which has been reported."""
 
 
 class Starting(Deferred[Any]):
@@ -88,9 +95,9 @@ class BaseSession(Requests):
         @param debug: accepted for its callers; levels are a matter of `paradrop.base.output`.
         @param extra: becomes the attribute `extra` of each session.
         @param reconnect: False makes the first failure the last.
-        @return: fires once, with the session of the first join; fails when `address` or a file that
-            the settings name for TLS cannot be used, without `reconnect` when there is no join,
-            and with CancelledError when it is cancelled, which gives up. `leave` ends it all.
+        @return: fires once, with the session of the first join; fails when `address` cannot be
+            used, without `reconnect` when there is no join, and with CancelledError when it is
+            cancelled, which gives up. `leave` ends it all.
         """
 
         def give_up(_: Deferred[Any]) -> None:
@@ -102,21 +109,16 @@ class BaseSession(Requests):
         sessions.extra = extra
         try:
             client = BaseClientFactory(sessions, url=address)
-            options = tls.client_options(client.host) if client.isSecure else None
-        except ParadropException:
-            starting.errback()
-            return starting
         except Exception as error:  # autobahn has no type for it
             starting.errback(ParadropException(f"{address!r} is not a usable address: {error}"))
             return starting
         starting.client = client
         client.reconnect = reconnect
-        client.verified = settings.WAMP_TLS_VERIFY
         client.maxDelay = settings.number("WAMP_MAX_DELAY")
         client.delay = client.initialDelay = min(
             settings.number("WAMP_INITIAL_DELAY"), client.maxDelay
         )
-        connectWS(client, options, timeout=client.connectTimeout)
+        client.connect()
         if start_reactor:
             client.reactor.run()
         return starting
@@ -173,7 +175,7 @@ class BaseSession(Requests):
         def failed(failure: Failure) -> None:
             if self._ended:  # that is why it failed, and is reported as such
                 return
-            self._report(failure, "onJoin failed")
+            self._report_fault(failure, "onJoin failed")
             if self.client is not None:
                 self.client.joinFailed(failure)
 
@@ -193,11 +195,12 @@ class BaseSession(Requests):
                 raise ParadropException("there is no key for it")
             return answer
 
-        def failed(failure: Failure) -> Failure:
+        def failed(failure: Failure) -> Any:
+            self._report_fault(failure, "onChallenge failed")
+            reason = f"no answer to the router's challenge: {describe(failure.value)}"
             if self.client is not None:  # after autobahn has told the router
-                reason = f"no answer to the router's challenge: {failure.getErrorMessage()}"
                 self.client.reactor.callLater(0, self._drop, reason)
-            return failure
+            raise _Unanswered(reason)
 
         return result_of(self._challenge, challenge).addCallback(check).addErrback(failed)
 
@@ -206,12 +209,23 @@ class BaseSession(Requests):
             self.client.failAttempt(reason)
 
     def onMessage(self, msg: Any) -> None:
-        """A message of the router. After its goodbye the transport closes, whatever else
-        `onLeave` does."""
-        if self.client is not None:
-            if isinstance(msg, wamp.Abort) and self._session_id is None:
+        """
+        A message of the router. After its goodbye the transport closes, whatever else `onLeave`
+        does.
+
+        @raise ProtocolError: it is none that may come now; its transport ends the connection.
+        """
+        if isinstance(msg, wamp.Abort | wamp.Goodbye):
+            joined = self._session_id is not None
+            if joined is isinstance(msg, wamp.Abort):
+                name = type(msg).__name__.upper()
+                when = "after" if joined else "before"
+                raise ProtocolError(
+                    f"{name} {when} WELCOME: {describe_uri(msg.reason, msg.message)}"
+                )
+            if self.client is not None and not joined:
                 self.client.refused(msg.reason, msg.message or "", str(self.pdid))
-            elif isinstance(msg, wamp.Goodbye) and not self._goodbye_sent:
+            elif self.client is not None and not self._goodbye_sent:
                 self.client.ended(msg.reason, msg.message or "")
         over = isinstance(msg, wamp.Abort | wamp.Goodbye)
         if over:
@@ -273,7 +287,13 @@ class BaseSession(Requests):
 
     def onUserError(self, fail: Failure, msg: str) -> None:
         """A handler or a callback raised; autobahn goes on, so the log has to say it."""
-        self._report(fail, msg)
+        if not isinstance(fail.value, _Unanswered):
+            self._report(fail, msg)
+
+    def _report_fault(self, failure: Failure, text: str) -> None:
+        """Report what is a fault of the program; else the reason for the next attempt says it."""
+        if self.client is None or not isinstance(failure.value, _EXPECTED):
+            self._report(failure, text)
 
     def _report(self, failure: Failure, text: str) -> None:
         if isinstance(failure.value, ApplicationError):

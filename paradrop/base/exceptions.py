@@ -68,5 +68,13 @@ class CertificateError(ParadropException):
     """The WAMP router's certificate is not one that we trust, or not for its name."""
 
 
+class ClockError(CertificateError):
+    """The certificate is refused because this machine's clock is wrong: setting it is the cure."""
+
+
+class OwnCertificateError(CertificateError):
+    """The WAMP router does not accept the certificate that we show, or wants one."""
+
+
 class CallTimeout(ParadropException):
     """A remote procedure did not answer in time; whether it ran is not known."""

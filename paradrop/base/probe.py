@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
+from paradrop.base.connector import Connector
+
 
 class _Look(Protocol):
     def connectionMade(self) -> None:
@@ -71,4 +73,5 @@ class Probe(ClientFactory):
     def _look(self) -> None:
         self.looks += 1
         self._timer = None
-        self._connector = self.reactor.connectTCP(self.host, self.port, self, self.TIMEOUT)
+        self._connector = Connector(self, self.host, self.port, self.TIMEOUT, self.reactor)
+        self._connector.connect()

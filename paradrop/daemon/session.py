@@ -36,12 +36,20 @@ class Life(Protocol):
 
 def sign(challenge: Any, secret: str | bytes) -> str:
     """Answer a WAMP-CRA challenge, with or without a salt (WAMP specification, "Challenge
-    Response Authentication")."""
+    Response Authentication").
+
+    @raise AuthenticationError: it is none.
+    """
     key = secret.encode() if isinstance(secret, str) else secret
     extra = challenge.extra
-    if "salt" in extra:
-        key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
-    signature: bytes = auth.compute_wcs(key, extra["challenge"])
+    try:
+        if "salt" in extra:
+            key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
+        signature: bytes = auth.compute_wcs(key, extra["challenge"])
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise AuthenticationError(
+            f"a challenge of the kind {challenge.method!r} that is none of WAMP-CRA"
+        ) from error
     return signature.decode("ascii")
 
 

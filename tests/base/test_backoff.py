@@ -16,7 +16,12 @@ from twisted.python.failure import Failure
 
 from paradrop.base.connection import BaseClientFactory, NotConnected
 from paradrop.base.cxbr import BaseSessionFactory
-from paradrop.base.exceptions import CertificateError
+from paradrop.base.exceptions import (
+    CertificateError,
+    ClockError,
+    OwnCertificateError,
+    ParadropException,
+)
 from paradrop.base.states import State
 
 
@@ -150,6 +155,57 @@ def test_a_join_that_does_not_last_goes_on_from_where_it_was(
     assert connector.client._callID.getTime() - clock.seconds() == pytest.approx(32)
 
 
+def limit(connector: Connector, clock: Clock) -> float:
+    """Of the wait for the next attempt, which is over now."""
+    wait: float = connector.client._callID.getTime() - clock.seconds()
+    clock.advance(wait)
+    return wait
+
+
+class TestSessionsThatDoNotLast:
+    """Waits grow, whatever it is that ends the sessions again and again."""
+
+    def test_the_router_ends_each_a_little_later_than_at_once(
+        self, connector: Connector, clock: Clock
+    ) -> None:
+        limits = []
+        for _ in range(8):
+            connector.join()
+            clock.advance(BaseClientFactory.LASTING + 1)
+            connector.lose()
+            limits.append(limit(connector, clock))
+        assert limits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+    def test_until_one_lasts_for_a_while(self, connector: Connector, clock: Clock) -> None:
+        for seconds in (11, 11, 11, 11):
+            connector.join()
+            clock.advance(seconds)
+            connector.lose()
+            assert limit(connector, clock) <= 8
+        for seconds in (60, 11):
+            connector.join()
+            clock.advance(seconds)
+            connector.lose()
+            assert limit(connector, clock) == 1
+
+    def test_what_it_has_to_do_fails_when_it_is_ready(
+        self, connector: Connector, clock: Clock
+    ) -> None:
+        limits = []
+        for _ in range(4):
+            connector.join()
+            clock.advance(100)  # such as a call that is never answered
+            connector.client.joinFailed(Failure(ParadropException("no answer")))
+            connector.lose()
+            limits.append(limit(connector, clock))
+        assert limits == [1, 2, 4, 8]
+
+
+def test_the_first_wait_is_no_longer_than_the_longest(connector: Connector, clock: Clock) -> None:
+    connector.client.delay = connector.client.initialDelay = 500
+    assert waits(connector, clock, 2) == [60, 60]
+
+
 class TestRefused:
     def test_twice_alike_is_said_once_and_tried_slowly(
         self, connector: Connector, clock: Clock, records: Any
@@ -202,6 +258,23 @@ class TestRefused:
             connector.lose(CertificateError("not trusted"))
             clock.advance(60)
         assert [record["reason"] for record in records.events("wamp.refused")] == ["certificate"]
+
+    def test_a_certificate_of_ours_that_is_not_accepted(
+        self, connector: Connector, clock: Clock
+    ) -> None:
+        for _ in range(2):
+            connector.lose(OwnCertificateError("not accepted"))
+            clock.advance(60)
+        assert connector.client.state is State.AUTH_FAILED
+
+    def test_a_clock_that_is_wrong_is_no_refusal(
+        self, connector: Connector, clock: Clock, records: Any
+    ) -> None:
+        for _ in range(3):
+            connector.lose(ClockError("not yet valid"))
+            clock.advance(60)
+        assert connector.client.state is not State.AUTH_FAILED
+        assert records.events("wamp.refused") == []
 
     def test_a_join_cures_it(self, connector: Connector, clock: Clock) -> None:
         for _ in range(2):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from peers import WELCOME, Peer, frame, handshake, messages, rest
 from sessions import Device, Devices
 
+from harness.device.relay import Relay
 from harness.node import Node
+from paradrop.base import settings
 from paradrop.base.cxbr import BaseClientFactory, State
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 HELLO = 1
-WELCOME = [2, 7, {"roles": {"broker": {}, "dealer": {}}, "realm": "paradrop", "authid": "d"}]
 GOODBYE = [6, {"message": "over"}, "wamp.close.close_realm"]
 
 
@@ -106,9 +111,58 @@ def test_a_realm_that_there_is_not(
 def test_a_websocket_handshake_that_is_never_answered(
     devices: Devices, records: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import socket
-
     monkeypatch.setattr(BaseClientFactory, "openTimeout", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begin(devices, f"ws://127.0.0.1:{silent.getsockname()[1]}/ws")
         assert "handshake" in records.wait("wamp.retry", 2)[1]["reason"].lower()
+
+
+def ends_after(seconds: float) -> Any:
+    """Lets a session join, and ends it a while later."""
+
+    def fault(connection: socket.socket) -> None:
+        handshake(connection)
+        connection.recv(65536)
+        connection.sendall(frame(json.dumps(WELCOME).encode()))
+        time.sleep(seconds)
+        connection.sendall(frame(json.dumps(GOODBYE).encode()))
+        rest(connection)
+
+    return fault
+
+
+@pytest.mark.parametrize("fault", [messages(WELCOME), ends_after(0.5)], ids=["silent", "ends"])
+def test_a_router_that_ends_every_session_is_joined_ever_more_rarely(
+    devices: Devices, records: Any, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    """Also where that takes longer than a session has to last."""
+    monkeypatch.setattr(BaseClientFactory, "LASTING", 0.3)
+    monkeypatch.setattr(settings, "WAMP_PING_INTERVAL", 2)
+    monkeypatch.setattr(settings, "WAMP_PING_TIMEOUT", 2)
+    with contextlib.closing(Peer(fault)) as peer:
+        begin(devices, f"ws://127.0.0.1:{peer.port}/ws")
+        retries = records.wait("wamp.retry", 4)
+    assert len(records.events("wamp.joined")) >= 4
+    assert [retry["limit"] for retry in retries[:4]] == [0.1, 0.2, 0.4, 0.8]
+
+
+def test_a_link_that_dies_after_a_good_while_starts_the_waits_anew(
+    devices: Devices, node: Node, relay: Relay, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseClientFactory, "LASTING", 0.3)
+    monkeypatch.setattr(settings, "WAMP_PING_INTERVAL", 1)
+    monkeypatch.setattr(settings, "WAMP_PING_TIMEOUT", 2)
+    relay.target = 1
+    joining = devices.begin(node.url(port=relay.port))
+    records.wait("wamp.retry", 5)
+    relay.target = node.tls_port
+    session = joining.wait(20)
+    connection = session._transport
+    joined = connection.heard
+    deadline = time.monotonic() + 20
+    while connection.heard < joined + 1:  # it answers pings
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    failed = len(records.events("wamp.retry"))
+    relay.switch(False)
+    assert records.wait("wamp.retry", failed + 1)[failed]["limit"] == 0.1
