@@ -18,6 +18,7 @@ from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.python.failure import Failure
 
 from paradrop.base import settings, tls, wire
+from paradrop.base.address import shown
 from paradrop.base.connector import Connector, connectable
 from paradrop.base.deadlines import Deadlines
 from paradrop.base.endings import cause, describe
@@ -133,6 +134,11 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         return self._states.now
 
     @property
+    def shown(self) -> str:
+        """The address of the router, without a secret that is in it."""
+        return shown(self.url)
+
+    @property
     def lastReason(self) -> str:
         """Why the last connection ended, as a text."""
         return "left" if self._left else describe(self._reason)
@@ -159,8 +165,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if self.session is not None:
             return succeed(self.session)
         if self.state is State.STOPPED:
-            return fail(NotConnected(f"the connection to {self.url} was left"))
-        late = NotConnected(f"no session with {self.url} within {timeout or 0:g} s")
+            return fail(NotConnected(f"the connection to {self.shown} was left"))
+        late = NotConnected(f"no session with {self.shown} within {timeout or 0:g} s")
         return self._waiting.add(timeout, late)
 
     def try_now(self, reason: str) -> None:
@@ -198,7 +204,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     def _tls_options(self) -> Any:
         if not settings.WAMP_TLS_VERIFY:
             out.security(
-                f"{self.url}: whoever answers is believed to be the router (WAMP_TLS_VERIFY is off)"
+                f"{self.shown}: whoever answers is believed to be the router "
+                "(WAMP_TLS_VERIFY is off)"
             )
         return tls.client_options(self.host, self._certificate_refused)
 
@@ -249,7 +256,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if not self.continueTrying:
             self._closed()
         elif not self.reconnect:
-            out.warn(f"no session with {self.url}: {describe(reason)}")
+            out.warn(f"no session with {self.shown}: {describe(reason)}")
             self._stop()
             self._fail_deferred(reason or ParadropException("there is no connection"))
             self._closed()
@@ -277,7 +284,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
             self.delay = min(self.delay * self.factor, self.maxDelay)
         self.retries += 1
         out.warn(
-            f"no session with {self.url}: {reason}; attempt {self.retries + 1} in {delay:.1f} s",
+            f"no session with {self.shown}: {reason}; attempt {self.retries + 1} in {delay:.1f} s",
             extra={
                 "event": "wamp.retry",
                 "delay": round(delay, 3),
@@ -312,7 +319,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         if self._states.become(State.AUTH_FAILED, reason):
             who = str(getattr(self._sessions, "config", ComponentConfig()).extra)
             out.security(
-                f"no session with {self.url} as {who} until this is cured: {reason}; "
+                f"no session with {self.shown} as {who} until this is cured: {reason}; "
                 f"tried about every {self.maxDelay:g} s",
                 extra={"event": "wamp.refused", "reason": self._refusals.kind, "authid": who},
             )
@@ -400,7 +407,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._cancel("_callID")
         self._wakeups.stop()
         self._states.become(State.STOPPED, self.lastReason)
-        self._waiting.fire(NotConnected(f"the connection to {self.url} was left"))
+        self._waiting.fire(NotConnected(f"the connection to {self.shown} was left"))
         self.outbox.clear()
 
     def _abort(self) -> None:

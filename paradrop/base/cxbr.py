@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from paradrop.base import nexus, settings
+from paradrop.base.address import AddressError, check, secrets
 from paradrop.base.connection import BaseClientFactory, NotConnected
 from paradrop.base.coroutines import result_of
 from paradrop.base.endings import describe, describe_uri
@@ -108,10 +109,12 @@ class BaseSession(Requests):
         sessions.session = cls
         sessions.extra = extra
         try:
-            client = BaseClientFactory(sessions, url=address)
-        except Exception as error:  # autobahn has no type for it
-            starting.errback(ParadropException(f"{address!r} is not a usable address: {error}"))
+            client = BaseClientFactory(sessions, url=check(address))
+        except AddressError:
+            starting.errback()
             return starting
+        for secret in secrets(address):
+            out.conceal(secret)
         starting.client = client
         client.reconnect = reconnect
         client.maxDelay = settings.number("WAMP_MAX_DELAY")

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from paradrop.base import settings
+from paradrop.base import settings, yamlfile
 from paradrop.base.durable import TEMPORARY, locked, make_folder, recover, write_durably
 from paradrop.base.exceptions import ParadropException
 
@@ -37,17 +37,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     0: lambda contents: contents,  # had no version, and all that version 1 has
 }
 """What makes a state of each version one of the next."""
-
-
-def parse_yaml(data: bytes) -> Any:
-    """
-    @return: what YAML says.
-    @raise ValueError: it is not YAML, or says what cannot be made.
-    """
-    try:
-        return yaml.safe_load(data)
-    except Exception as error:  # whatever PyYAML comes upon; `!!int ""` is an IndexError
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def dump_yaml(contents: Mapping[str, Any]) -> bytes:
@@ -86,7 +75,7 @@ def parse_info(data: bytes) -> tuple[dict[str, Any], bool]:
     @raise ValueError: it is not valid.
     @raise ParadropException: it is of a later version than this program knows.
     """
-    contents: Any = parse_yaml(data)
+    contents: Any = yamlfile.load(data)
     if not isinstance(contents, dict):
         raise ValueError("not a mapping")
     try:
@@ -95,7 +84,7 @@ def parse_info(data: bytes) -> tuple[dict[str, Any], bool]:
         raise ValueError("too deep to be written again") from error
     version = contents.get("version", 0)
     if type(version) is not int or version < 0:
-        raise ValueError(f"{version!r} is not the number of a version")
+        raise ValueError("version is not the number of a version")
     if version > VERSION:
         raise ParadropException(
             f"is of version {version}, and this program knows versions up to {VERSION}: "

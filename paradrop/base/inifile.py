@@ -30,7 +30,10 @@ class IniFile:
             self._parser = _parse(text)
         except configparser.Error as error:
             line, expected = _fault(error)
-            raise SettingsError(f"{path}, line {line}: {expected}") from error
+            fault = SettingsError(f"{path}, line {line}: {expected}")
+        else:
+            return
+        raise fault  # outside of the `except`: a traceback would quote the line, with its secrets
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> IniFile:
@@ -49,8 +52,9 @@ class IniFile:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise SettingsError(f"{path}, line {line}: expected text in UTF-8") from error
-        return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
+        else:
+            return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
+        raise SettingsError(f"{path}, line {line}: expected text in UTF-8")
 
     def items(self, section: str, known: Container[str] = ()) -> Iterator[tuple[str, str, int]]:
         """

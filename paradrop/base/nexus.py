@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paradrop.base import identity, output, settings
+from paradrop.base import address, identity, output, settings
 from paradrop.base.attributes import AttrWrapper as AttrWrapper
 from paradrop.base.lockfile import lock_beside
 from paradrop.base.statefile import Key, StateFile
@@ -276,12 +276,15 @@ class NexusBase:
 
         @param pdserver: URL of the server, default `settings.PDSERVER`.
         @param wampRouter: URL of the WAMP router, default `settings.WAMP_ROUTER`.
+        @raise paradrop.base.address.AddressError: the address of the WAMP router cannot be used;
+            the router is who it was.
         @raise OSError: the router is who it was.
         """
+        router = settings.WAMP_ROUTER if wampRouter is None else wampRouter
         self._become(
             pdid=pdid,
             pdserver=settings.PDSERVER if pdserver is None else pdserver,
-            wampRouter=settings.WAMP_ROUTER if wampRouter is None else wampRouter,
+            wampRouter=address.check(router),
         )
 
     def provision_with_token(

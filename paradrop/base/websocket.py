@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from autobahn.exception import PayloadExceededError
 from autobahn.twisted.websocket import WampWebSocketClientProtocol
@@ -12,6 +11,7 @@ from autobahn.websocket.types import ConnectingRequest
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from paradrop.base.address import shown
 from paradrop.base.connector import bracketed
 from paradrop.base.endings import one_line
 from paradrop.base.output import out
@@ -97,7 +97,7 @@ class ClientProtocol(WampWebSocketClientProtocol):
             reason = f"the answer is no WebSocket but {status} {rest}"
             location = self.http_headers.get("location")
             if location:
-                reason += f", to {_without_secrets(location)}"
+                reason += f", to {shown(location)}"
             if "retry-after" in self.http_headers:
                 reason += f", retry after {self.http_headers['retry-after']}"
         self.refuse(reason)
@@ -163,15 +163,6 @@ class ClientProtocol(WampWebSocketClientProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocolLost(self, reason)
         super().connectionLost(reason)
-
-
-def _without_secrets(location: str) -> str:
-    """An address without what may let somebody in: a password, a query."""
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        return "an address that is none"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _no_http(begin: bytes) -> str:

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from paradrop import __version__
-from paradrop.base import identity, settings
+from paradrop.base import address, identity, settings
+from paradrop.base.address import AddressError
 from paradrop.base.exceptions import ParadropException, SettingsError
 from paradrop.base.lockfile import LOCK_NAME, holder
 from paradrop.base.statefile import StateFile
@@ -92,22 +92,18 @@ def _pdid(text: str) -> str:
 
 
 def _router(text: str) -> str:
-    return _url(text, ("wss", "ws"))
+    return _address(text, address.WAMP)
 
 
 def _server(text: str) -> str:
-    return _url(text, ("https", "http"))
+    return _address(text, address.HTTP)
 
 
-def _url(text: str, schemes: tuple[str, ...]) -> str:
+def _address(text: str, schemes: Sequence[str]) -> str:
     try:
-        parts = urlsplit(text)
-        usable = parts.scheme in schemes and parts.hostname and (parts.port or 1)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL like {schemes[0]}://host/path")
-    return text
+        return address.check(text, schemes)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _mode(options: argparse.Namespace) -> str:

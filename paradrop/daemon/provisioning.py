@@ -10,7 +10,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from paradrop.base import identity, settings
+from paradrop.base import address, identity, settings, yamlfile
+from paradrop.base.address import AddressError
 from paradrop.base.cxbr import BaseSession
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
@@ -46,17 +47,14 @@ def read_batch() -> Batch | None:
     """
     path = Path(settings.CONFIG_HOME_DIR) / FILE_NAME
     try:
-        contents = identity.parse_yaml(path.read_bytes())
+        found = yamlfile.load_texts(path.read_bytes(), ("server", "batch", "key"))
+        out.conceal(found["key"])
+        address.check(found["server"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise ParadropException(f"{path} cannot be read: {error}") from error
-    found = contents if isinstance(contents, dict) else {}
-    server, batch, key = (found.get(name) for name in ("server", "batch", "key"))
-    if not (server and batch and key):
-        raise ParadropException(f"{path} does not say all of server, batch and key")
-    out.conceal(str(key))
-    return Batch(str(server), str(batch), str(key))
+    except (OSError, ValueError, AddressError) as error:
+        raise ParadropException(f"{path} cannot be used: {error}") from error
+    return Batch(found["server"], found["batch"], found["key"])
 
 
 def nonce() -> str:
@@ -109,10 +107,12 @@ def check(answer: Any) -> Identity:
     found = answer if isinstance(answer, dict) else {}
     pdid, router, token = (found.get(name) for name in ("pdid", "router", "token"))
     if not (isinstance(pdid, str) and identity.PDID.fullmatch(pdid)):
-        raise ParadropException(f"the server's answer has no usable pdid: {pdid!r}")
-    if not (isinstance(router, str) and router.startswith(("wss://", "ws://"))):
-        raise ParadropException(f"the server's answer has no usable router: {router!r}")
+        raise ParadropException("the server's answer has no usable pdid")
+    try:
+        usable = address.check(router)
+    except AddressError as error:
+        raise ParadropException(f"the server's answer has no usable router: {error}") from error
     if not (isinstance(token, str) and token):
         raise ParadropException("the server's answer has no token")
     out.conceal(token)
-    return Identity(pdid, router, token)
+    return Identity(pdid, usable, token)

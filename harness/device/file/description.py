@@ -132,11 +132,12 @@ class _Reader:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"line {mark.line + 1}: " if mark else ""
-            problem = getattr(error, "problem", None) or "it can't be parsed"
-            raise self._bad(f"no YAML: {where}{problem}") from error
-        if not isinstance(content, dict):
-            raise self._bad("no keys in it")
-        return content
+            fault = self._bad(f"no YAML: {where}it can't be parsed")  # PyYAML quotes what is there
+        else:
+            if isinstance(content, dict):
+                return content
+            fault = self._bad("no keys in it")
+        raise fault
 
     def _known(self, section: str, content: Mapping[str, Any]) -> None:
         known = _KEYS[section].split()

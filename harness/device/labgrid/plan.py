@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import yaml
 from labgrid import Environment, Target, target_factory
 from labgrid.driver import ManualPowerDriver, SSHDriver
 from labgrid.protocol import CommandProtocol, DigitalOutputProtocol, PowerProtocol
@@ -130,8 +131,14 @@ def _of_a_file(file: Path) -> Plan:
     except HarnessError:
         raise
     except Exception as error:  # whatever labgrid's code, or what the file imports, runs into
-        why = " ".join(str(getattr(error, "msg", error)).split())
-        raise InfrastructureError(f"labgrid can't use {file}: {why}") from error
+        if not isinstance(error.__context__, yaml.YAMLError):
+            why = " ".join(str(getattr(error, "msg", error)).split())
+            raise InfrastructureError(f"labgrid can't use {file}: {why}") from error
+        mark = getattr(error.__context__, "problem_mark", None)
+    where = f", line {mark.line + 1}" if mark else ""
+    why = f"Error in configuration file{where}: it is not valid YAML"
+    # outside of the `except`: PyYAML's error quotes the file, with its passwords
+    raise InfrastructureError(f"labgrid can't use {file}: {why}")
 
 
 def _read(file: Path) -> Plan:
