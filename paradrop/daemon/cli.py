@@ -214,7 +214,8 @@ def _show_settings(options: argparse.Namespace) -> int:
     )
     for setting in found:
         origin = f"{setting.source}: {setting.where}" if setting.where else setting.source
-        print(f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}")
+        line = f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}"
+        print(line.encode(errors="backslashreplace").decode())  # a name may be no UTF-8
     return 0
 
 
