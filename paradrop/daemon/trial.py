@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from paradrop.base import settings
+from paradrop.base import settings, tls
 from paradrop.base.exceptions import SettingsError
 from paradrop.base.output import out
 from paradrop.daemon import unconfirmed
@@ -65,19 +65,34 @@ class Trial:
     def start(self) -> None:
         """The daemon has started: whatever is not confirmed yet is used from now on."""
         self._begin(unconfirmed.read(file()))
+        if self.names:
+            self._reactor.callLater(0, self._check_files)
 
     def changed(self, names: Iterable[str]) -> None:
         """Settings were changed, and have to show what they are worth."""
         tried = OF_A_CONNECTION.intersection(names)
         if tried:
             self._begin(tried)
-            self._reactor.callLater(0, self._again)  # after the answer to who changed them
+            self._reactor.callLater(0, self._try)  # after the answer to who changed them
 
     def _begin(self, names: Iterable[str]) -> None:
         self.names.update(names)
         self._ready, self._losses = False, 0
         if self.names:
             self._wait(self.JOIN_WITHIN, self._not_joined)
+
+    def _try(self) -> None:
+        if self._check_files():
+            self._again()
+
+    def _check_files(self) -> bool:
+        """Files that can't be used need no attempt."""
+        try:
+            tls.client_options("localhost")
+        except SettingsError as error:
+            self.fail(str(error))
+            return False
+        return True
 
     def ready(self) -> None:
         """There is a session."""
