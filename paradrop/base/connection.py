@@ -12,13 +12,12 @@ from typing import Any
 
 from autobahn.twisted.websocket import WampWebSocketClientFactory
 from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.python.failure import Failure
 
-from paradrop.base import settings, tls
+from paradrop.base import settings, tls, wire
 from paradrop.base.address import shown
 from paradrop.base.connector import Connector, connectable
 from paradrop.base.deadlines import Deadlines
@@ -91,8 +90,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
     REFUSED_AFTER = 2  # an authenticator that restarts refuses for a moment, too
 
     def __init__(self, factory: Callable[[], Any], *args: Any, **kwargs: Any) -> None:
-        # In the order of their speed on the path to a router.
-        kwargs.setdefault("serializers", [MsgPackSerializer(), CBORSerializer(), JsonSerializer()])
+        kwargs.setdefault("serializers", wire.serializers())
         WampWebSocketClientFactory.__init__(self, factory, *args, **kwargs)
         self.host = connectable(self.host)
         self.delay: float = self.initialDelay
@@ -103,7 +101,7 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.random: random.Random = random.SystemRandom()
         self.deadlines = Deadlines(self.reactor)
         self.replay = Replay()
-        self.outbox = Outbox(settings.WAMP_OUTBOX_LIMIT)
+        self.outbox = Outbox(int(settings.number("WAMP_OUTBOX_LIMIT")))
         self._states = States()
         self._sessions = factory
         self._before_join: tuple[float, int] = (self.delay, self.retries)
@@ -123,8 +121,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             openHandshakeTimeout=self.openTimeout,
             closeHandshakeTimeout=self.leaveTimeout,
-            autoPingInterval=settings.WAMP_PING_INTERVAL,
-            autoPingTimeout=settings.WAMP_PING_TIMEOUT,
+            autoPingInterval=settings.number("WAMP_PING_INTERVAL"),
+            autoPingTimeout=settings.number("WAMP_PING_TIMEOUT"),
             tcpNoDelay=True,
         )
 

@@ -117,8 +117,10 @@ class BaseSession(Requests):
             out.conceal(secret)
         starting.client = client
         client.reconnect = reconnect
-        client.delay = client.initialDelay = settings.WAMP_INITIAL_DELAY
-        client.maxDelay = settings.WAMP_MAX_DELAY
+        client.maxDelay = settings.number("WAMP_MAX_DELAY")
+        client.delay = client.initialDelay = min(
+            settings.number("WAMP_INITIAL_DELAY"), client.maxDelay
+        )
         client.connect()
         if start_reactor:
             client.reactor.run()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 _ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
@@ -11,6 +14,25 @@ _ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 def takes_nothing(error: OSError) -> bool:
     """Whether a write failed only because the disk is full or read-only."""
     return error.errno in _ERRORS
+
+
+@contextmanager
+def unless_disk_takes_nothing() -> Iterator[None]:
+    """Go on where a write fails only because the disk is full or read-only."""
+    try:
+        yield
+    except OSError as error:
+        if not takes_nothing(error):
+            raise
+
+
+def lacks(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is not there and can't be made, as its disk is full or read-only."""
+    path = Path(folder)
+    if path.exists():
+        return False
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    return condition(there) in ("full", "read-only")
 
 
 def condition(folder: str | os.PathLike[str]) -> str:

@@ -6,10 +6,13 @@ import bisect
 import configparser
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from paradrop.base.exceptions import SettingsError
+
+_STAND_INS = ("paradrop", "default")
+"""Sections that people take for ours."""
 
 
 class IniFile:
@@ -53,23 +56,41 @@ class IniFile:
             return cls(text.replace("\r\n", "\n").replace("\r", "\n"), path)
         raise SettingsError(f"{path}, line {line}: expected text in UTF-8")
 
-    def items(self, section: str) -> Iterator[tuple[str, str, int]]:
+    def items(self, section: str, known: Container[str] = ()) -> Iterator[tuple[str, str, int]]:
         """
         @param section: in lower case.
-        @return: name, value and line of each option in a section.
-        @raise SettingsError: there is a section that differs from it only in case or in spaces.
+        @param known: options of the section, in upper case.
+        @return: name, value and line of each option in the section.
+        @raise SettingsError: another section is meant to be this one: its name differs only in case
+            or in spaces, or it is called `paradrop` or `DEFAULT` and has an option of this one.
+            Options of `DEFAULT` are those of every section, as usual, if there is this section.
         """
-        for other in self._parser.sections():
-            if other != section and other.strip().lower() == section:
-                line = 1 + next(
-                    index for index, text in enumerate(self._lines) if text.startswith(f"[{other}]")
-                )
+        for other in (*self._parser.sections(), self._parser.default_section):
+            name = other.strip().lower()
+            differs_little = other != section and name == section
+            stands_in = name in _STAND_INS and not (
+                other == self._parser.default_section and self._parser.has_section(section)
+            )
+            if differs_little or (
+                stands_in and any(option.upper() in known for option in self._parser[other])
+            ):
                 raise SettingsError(
-                    f"{self.path}, line {line}: expected [{section}], not [{other}]"
+                    f"{self.path}, line {self._line_of(other)}: expected [{section}], not [{other}]"
                 )
         if self._parser.has_section(section):
             for name, value in self._parser.items(section):
                 yield name, value, self._line(section, name)
+
+    def get(self, section: str, name: str) -> str | None:
+        """@return: the value of an option; None if there is no such option."""
+        return self._parser.get(section, name, fallback=None)
+
+    def put(self, section: str, name: str, value: str | None) -> None:
+        """Have an option say what `get` has given, also None."""
+        if value is not None:
+            self.set(section, name, value)
+        elif self._parser.has_section(section):
+            self._parser.remove_option(section, name)
 
     def set(self, section: str, name: str, value: str) -> None:
         """Change or add an option."""
@@ -82,6 +103,13 @@ class IniFile:
         text = io.StringIO()
         self._parser.write(text)
         return text.getvalue()
+
+    def _line_of(self, section: str) -> int:
+        """The line that begins a section."""
+        for index, line in enumerate(self._lines):
+            if line.strip().startswith(f"[{section}]"):
+                return index + 1
+        return 1
 
     def _line(self, section: str, name: str) -> int:
         """The first line that, with those before it, says the option."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from paradrop.base.disk import takes_nothing
+from paradrop.base.disk import lacks, takes_nothing
 from paradrop.base.durable import make_folder
 from paradrop.base.exceptions import ParadropException
 
@@ -121,7 +121,7 @@ def _open(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        if not takes_nothing(error):
+        if not (takes_nothing(error) or lacks(path.parent)):
             raise
     with suppress(FileNotFoundError):
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from paradrop.base import settings
+from paradrop.base.disk import lacks, takes_nothing
 from paradrop.base.durable import sync_folder
 from paradrop.base.logline import local_date, parse
 
@@ -37,7 +38,8 @@ class DailyFile:
 
     @param max_days: days that files are kept; 0 for ever; None for `settings.LOG_MAX_DAYS`.
     @param max_bytes: what all files may take; 0 for no bound; None for `settings.LOG_MAX_BYTES`.
-    @raise OSError: the file cannot be opened; also from every method.
+    @raise OSError: the file cannot be opened; also from every method. A disk that is full or
+        read-only is no error of the constructor: the file is opened when that takes something.
     """
 
     def __init__(
@@ -51,9 +53,16 @@ class DailyFile:
         self._max_days = max_days
         self._max_bytes = max_bytes
         self._descriptor: int | None = None
+        self._late = False  # the disk has taken no file yet, and maybe no folder
         self._day: date | None = None  # of the records inside; None while there are none
         self._older = 0  # bytes in the files of earlier dates
-        self._open()
+        try:
+            self._open()
+        except OSError as error:
+            if not (takes_nothing(error) or lacks(self.path.parent)):
+                raise
+            self._late = True
+            return  # it is opened when there is something to append
         today = date.today()
         if self._day not in (None, today):
             self._turn_over(today)
@@ -99,12 +108,19 @@ class DailyFile:
             self._descriptor = None
 
     def _open(self) -> None:
+        if self._late:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, _FILE_MODE)
-        found = os.fstat(self._descriptor)
-        _end_line(self._descriptor)
-        self._day = self._day_inside(found.st_mtime) if found.st_size else None
-        sync_folder(self.path.parent)
+        try:
+            found = os.fstat(self._descriptor)
+            _end_line(self._descriptor)
+            self._day = self._day_inside(found.st_mtime) if found.st_size else None
+            sync_folder(self.path.parent)
+        except OSError:
+            self.close()
+            raise
+        self._late = False
 
     def _day_inside(self, changed: float) -> date:
         """The date of the records; of the last change, if there is none that is whole."""
@@ -139,7 +155,7 @@ class DailyFile:
         """
         files = dated_files(self.path.parent, self.path.name)
         days = [day for day, _, _ in files if day < today]
-        kept = settings.LOG_MAX_DAYS if self._max_days is None else self._max_days
+        kept = settings.number("LOG_MAX_DAYS") if self._max_days is None else self._max_days
         room = self._limit() - size
         self._older = sum(status.st_size for _, _, status in files)
         for day, path, status in files:
@@ -150,7 +166,7 @@ class DailyFile:
                     self._older -= status.st_size
 
     def _limit(self) -> float:
-        limit = settings.LOG_MAX_BYTES if self._max_bytes is None else self._max_bytes
+        limit = settings.number("LOG_MAX_BYTES") if self._max_bytes is None else self._max_bytes
         return limit or float("inf")
 
     def _is_at(self, path: Path) -> bool:

@@ -32,6 +32,8 @@ def text(value: object) -> str:
     try:
         return str(value)
     except Exception:
+        if isinstance(value, int):  # of more digits than Python makes
+            return hex(value)
         return f"<{type(value).__name__} that has no text>"
 
 
@@ -167,10 +169,25 @@ def may_be_later(line: bytes, target: float) -> bool:
 def record_of(line: bytes) -> Record | None:
     """The record in a line; None if that is torn or foreign."""
     try:
-        record: Record = json.loads(line.strip(b"\0 \t\r\n"))
+        record = _loads(line.strip(b"\0 \t\r\n"))
         return record if math.isfinite(record["timestamp"]) else None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+
+
+def _loads(line: bytes) -> Record:
+    try:
+        found: Record = json.loads(line)
+    except ValueError:
+        found = json.loads(line, parse_int=_parse_int)
+    return found
+
+
+def _parse_int(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:  # more of them than Python takes
+        return digits
 
 
 def _lines(stream: IO[bytes], size: float) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from paradrop.base.callsite import parseLogPrefix, silentLogPrefix
+from paradrop.base.disk import unless_disk_takes_nothing
 from paradrop.base.hooks import Hooks
 from paradrop.base.logdelivery import Delivery, Subscriber
 from paradrop.base.logfile import LOG_NAME, PrintLogThread, Record, read_since, text
@@ -332,7 +333,8 @@ class Output:
     def _open_file(self, folder: Path, max_days: float | None, max_bytes: int | None) -> None:
         waiting = RecordQueue(QUEUE_LIMIT, QUEUE_WAIT)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            with unless_disk_takes_nothing():
+                folder.mkdir(parents=True, exist_ok=True)
             printer = PrintLogThread(
                 folder, waiting, LOG_NAME, self._trouble, self._lost, max_days, max_bytes
             )

@@ -142,7 +142,7 @@ class Requests(ApplicationSession):
             ready = self.client.when_ready(wait)
             return ready.addCallback(lambda now: now.stockCall(procedure, *args, **kwargs))
         calling: Deferred[Any] = super().call(procedure, *args, **kwargs)
-        limit = getattr(options, "timeout", None) or settings.WAMP_CALL_TIMEOUT
+        limit = getattr(options, "timeout", None) or settings.number("WAMP_CALL_TIMEOUT")
         if self.client is not None:
             self.client.deadlines.add(calling, procedure, limit)
         return calling

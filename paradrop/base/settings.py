@@ -8,7 +8,6 @@ Initialization code calls `loadSettings` once; everybody else only reads, at the
 value copied at import does not see what was loaded later).
 """
 
-import math
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.environment import user_home, variable
 from paradrop.base.exceptions import SettingsError
 from paradrop.base.inifile import IniFile
+from paradrop.base.values import OutOfRange, Range, check, parse
 
 DEBUG_MODE = False
 
@@ -69,9 +69,23 @@ PDCONFD_WRITE_DIR = "/var/run/paradrop/pdconfd/"
 
 _FILE_NAME = "settings.ini"
 _SECTION = "base"
+_DELAYS = ("WAMP_INITIAL_DELAY", "WAMP_MAX_DELAY")
 _HOMES = ("CONFIG_HOME_DIR", "RUNTIME_HOME_DIR")
 
-_Value = bool | int | float | str | None
+# What each number can be, from whatever source it comes.
+_RANGES = {
+    "PDSERVER_MAX_CONCURRENT_REQUESTS": Range(1, 1000),
+    "WAMP_PING_INTERVAL": Range(0.1, 3600, off="no pings: a half-open link is not found"),
+    "WAMP_PING_TIMEOUT": Range(0.1, 3600, off="an answer is not waited for"),
+    "WAMP_INITIAL_DELAY": Range(0.01, 3600),  # and at most WAMP_MAX_DELAY
+    "WAMP_MAX_DELAY": Range(0.1, 86400),
+    "WAMP_CALL_TIMEOUT": Range(0.1, 86400),
+    "WAMP_OUTBOX_LIMIT": Range(0, 1_000_000),
+    "HEARTBEAT_INTERVAL": Range(0.1, 86400),
+    "LOG_MAX_DAYS": Range(0, 36500),
+    "LOG_MAX_BYTES": Range(4096, 2**50, off="no bound"),
+    "PORTAL_SERVER_PORT": Range(1, 65535),
+}
 
 
 class Setting(NamedTuple):
@@ -90,6 +104,7 @@ class Setting(NamedTuple):
 
 
 _origins: dict[str, Setting] = {}
+_loaded: tuple[str, tuple[str, ...]] = ("production", ())
 
 
 def iterate_module_attributes(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -112,22 +127,7 @@ def parseValue(key: object) -> object:
     @param key: the text; anything else is returned as it is.
     @return: True, False, None (each in any case), an int, a finite float, else the text itself.
     """
-    if not isinstance(key, str):
-        return key
-    constants: dict[str, _Value] = {"true": True, "false": False, "none": None}
-    if key.lower() in constants:
-        return constants[key.lower()]
-    if "_" in key:
-        return key
-    try:
-        return int(key)
-    except ValueError:
-        pass
-    try:
-        number = float(key)
-    except ValueError:
-        return key
-    return number if math.isfinite(number) else key
+    return parse(key) if isinstance(key, str) else key
 
 
 def updatePaths(configHomeDir: str, runtimeHomeDir: str = "/var/run/paradrop") -> None:
@@ -140,6 +140,21 @@ def updatePaths(configHomeDir: str, runtimeHomeDir: str = "/var/run/paradrop") -
     globals().update(_derived_paths(configHomeDir, runtimeHomeDir))
 
 
+def number(name: str) -> float:
+    """
+    A number of the settings as it is safe to use: what a program has assigned is not refused, and
+    if it is no number in the range, the default is used.
+    """
+    values: dict[str, Any] = globals()
+    found: float = values[name] if values[name] in _RANGES[name] else values["_DEFAULTS"][name]
+    return found
+
+
+def ranges() -> dict[str, Range]:
+    """@return: what each number of the settings can be, by its name."""
+    return dict(_RANGES)
+
+
 def load_from_file(path: str | os.PathLike[str]) -> None:
     """
     Load settings from the section `base` of an INI file, where their names are in lower case.
@@ -150,12 +165,19 @@ def load_from_file(path: str | os.PathLike[str]) -> None:
     A file that does not exist is ignored, and so are other sections.
 
     @raise SettingsError: the file cannot be read or is not an INI file, or the section has a name
-        that is no setting, or a value of another type than the setting; nothing was changed.
+        that is no setting, or a value that the setting can't have; nothing was changed.
     """
-    _apply(_from_file(path, _current()))
+    found = _from_file(path, _current())
+    _check_delays(found, {name: number(name) for name in _DELAYS})
+    _apply(found)
 
 
-def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: bool = True) -> None:
+def loadSettings(
+    mode: str = "local",
+    slist: Sequence[str] = (),
+    make_folders: bool = True,
+    ignored: list[str] | None = None,
+) -> None:
     """
     Set every setting anew, and make the log, key (0700) and misc folders.
 
@@ -169,20 +191,26 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: b
         `local` (`~/.paradrop/`) or `unittest` (`/tmp/.paradrop-test/`).
     @param slist: `KEY:VALUE` texts. An upper-case key that is no setting yet becomes one.
     @param make_folders: False changes nothing on the disk.
+    @param ignored: where given, a number out of its range in a `settings.ini` is no error. It is
+        left out, as if the file did not say it, and appended here, in words.
     @raise SettingsError: an unknown mode, an item without a key, a `settings.ini` that cannot be
-        read or names what is no setting, a value of the wrong type, a folder that cannot be made.
+        read or names what is no setting, a value of the wrong type or out of its range, a folder
+        that cannot be made.
     """
+    global _loaded
     paths = _mode_paths(mode)
     found = _from_list(slist)
     known = _DEFAULTS.keys() | found.keys()
     for folder in filter(None, (".", "/etc", variable("SNAP_COMMON"))):
-        found |= _from_file(Path(folder, _FILE_NAME), known)
+        found |= _from_file(Path(folder, _FILE_NAME), known, ignored)
     environment = _from_environment(known)
     # The file in the configuration home cannot move that home: it would not be found again.
     moved = (found | environment).get("CONFIG_HOME_DIR")
     home = moved.value if moved is not None else paths["CONFIG_HOME_DIR"]
-    saved = _from_file(Path(str(home), _FILE_NAME), known)
+    saved = _from_file(Path(str(home), _FILE_NAME), known, ignored)
     saved.pop("CONFIG_HOME_DIR", None)
+    found |= saved | environment
+    _check_delays(found, _DEFAULTS, ignored)
 
     for name in _current().keys() - _DEFAULTS.keys():
         del globals()[name]
@@ -190,9 +218,16 @@ def loadSettings(mode: str = "local", slist: Sequence[str] = (), make_folders: b
     globals().update(_DEFAULTS | paths)
     for name, value in paths.items():
         _origins[name] = Setting(name, value, "default", f"mode {mode}")
-    _apply(found | saved | environment)
+    _apply(found)
+    _loaded = (mode, tuple(slist))
     if make_folders:
         _make_folders()
+
+
+def reload(ignored: list[str] | None = None) -> None:
+    """As `loadSettings` with the mode and the list that it had the last time, without folders."""
+    mode, slist = _loaded
+    loadSettings(mode, slist, make_folders=False, ignored=ignored)
 
 
 def describe() -> list[Setting]:
@@ -200,7 +235,11 @@ def describe() -> list[Setting]:
     return [_described(name, value) for name, value in _current().items()]
 
 
-def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) -> None:
+def save_to_file(
+    path: str | os.PathLike[str],
+    changes: Mapping[str, object],
+    ignored: list[str] | None = None,
+) -> None:
     """
     Keep changed settings for the next `loadSettings`; what else the file says stays, comments
     excepted. The running values are not touched (`load_from_file` does that).
@@ -209,9 +248,10 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
 
     @param path: mostly `settings.ini` in `CONFIG_HOME_DIR`; made if missing, with mode 0600.
     @param changes: new values by the names of the settings.
-    @raise SettingsError: an unknown setting, a value of another type than the setting, or one
-        that would not be read back as it is, or a present file that is not valid; nothing was
-        changed.
+    @param ignored: where given, other numbers of the file that are out of their range are no
+        error; they stay, and are appended here, in words.
+    @raise SettingsError: an unknown setting, a value that the setting can't have, or one that
+        would not be read back as it is, or a present file that is not valid; nothing was changed.
     @raise OSError: the file cannot be written; nothing was changed.
     """
     file = Path(path)
@@ -227,7 +267,9 @@ def save_to_file(path: str | os.PathLike[str], changes: Mapping[str, object]) ->
             # a carriage return is kept as it is, but read as the end of a line
             if "\r" in str(value) or parseValue(read.get(name.lower())) != value:
                 raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
-        _values(written, _DEFAULTS)
+        values = _values(written, _DEFAULTS, ignored)
+        delays = {name: number(name) for name in _DELAYS}
+        _check_delays(values, delays, None if changes.keys() & delays.keys() else ignored)
         mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
         write_durably(file, text.encode(), mode)
 
@@ -276,20 +318,33 @@ def _from_list(slist: Sequence[str]) -> dict[str, Setting]:
     return found
 
 
-def _from_file(path: str | os.PathLike[str], known: Container[str]) -> dict[str, Setting]:
-    return _values(IniFile.read(path), known)
+def _from_file(
+    path: str | os.PathLike[str], known: Container[str], ignored: list[str] | None = None
+) -> dict[str, Setting]:
+    return _values(IniFile.read(path), known, ignored)
 
 
-def _values(file: IniFile, known: Container[str]) -> dict[str, Setting]:
+def _values(
+    file: IniFile, known: Container[str], ignored: list[str] | None = None
+) -> dict[str, Setting]:
     found = {}
-    for option, text, line in file.items(_SECTION):
+    for option, text, line in file.items(_SECTION, known):
         name, where = option.upper(), f"{file.path}, line {line}"
         if name not in known:
             raise SettingsError(
                 f"{where}: expected the name of a setting, not {option}{_hint(name)}"
             )
-        found[name] = _read(name, text, "file", where)
+        try:
+            found[name] = _read(name, text, "file", where)
+        except OutOfRange as error:
+            _ignore(error, ignored)
     return found
+
+
+def _ignore(error: OutOfRange, ignored: list[str] | None) -> None:
+    if ignored is None:
+        raise error
+    ignored.append(str(error))
 
 
 def _from_environment(known: Iterable[str]) -> dict[str, Setting]:
@@ -299,43 +354,39 @@ def _from_environment(known: Iterable[str]) -> dict[str, Setting]:
 
 def _read(name: str, text: str, source: str, where: str = "") -> Setting:
     """A setting as it is given; one that was not known before may be of any type."""
-    setting = Setting(name, parseValue(text), source, where)
-    kind = _TYPES.get(name)
-    if kind is not None and not _fits(setting.value, kind):
-        raise SettingsError(
-            f"{where or source}: {name} has to be {_say(kind, text)}, and {_quote(text)} is not"
-        )
+    setting = Setting(name, parse(text), source, where)
+    if name in _TYPES:
+        limits = _RANGES.get(name)
+        check(name, setting.value, text, _TYPES[name], limits, f"{where or source}: ")
     return setting
 
 
 def _check(name: str, value: object) -> None:
     if name not in _TYPES:
         raise SettingsError(f"{name} is not a setting{_hint(name)}")
-    if not _fits(value, _TYPES[name]):
-        raise SettingsError(
-            f"{name} has to be {_say(_TYPES[name], value)}, and {_quote(value)} is not"
-        )
+    check(name, value, value, _TYPES[name], _RANGES.get(name))
 
 
-def _fits(value: object, kind: Any) -> bool:
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if isinstance(value, str) and not (value.strip() and _can_be_kept(value)):
-        return False
-    return isinstance(value, int | float if kind is float else kind)
-
-
-def _say(kind: Any, value: object) -> str:
-    words = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
-    empty = " that is not empty" if isinstance(value, str) and not value.strip() else ""
-    return words.get(kind, "text or None") + (empty if kind not in (bool, int, float) else "")
-
-
-def _quote(value: object) -> str:
-    """What was given, and what it reads as where that is not plain to see."""
-    read = parseValue(value)
-    short = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
-    return short if isinstance(read, str) or read is value else f"{short} ({type(read).__name__})"
+def _check_delays(
+    found: dict[str, Setting], others: Mapping[str, Any], ignored: list[str] | None = None
+) -> None:
+    """The first delay is not longer than the longest; others: of what is not among the found."""
+    names = [name for name in _DELAYS if name in found]
+    values: list[Any] = [found[name].value if name in found else others[name] for name in _DELAYS]
+    first, longest = values
+    if not names or first <= longest:
+        return
+    if names[0] == _DELAYS[0]:
+        wrong = f"{_DELAYS[0]} has to be at most {_DELAYS[1]} ({longest}), and {first} is not"
+    else:
+        wrong = f"{_DELAYS[1]} has to be at least {_DELAYS[0]} ({first}), and {longest} is not"
+    origin = found[names[0]]
+    error = OutOfRange(f"{origin.where or origin.source}: {wrong}")
+    from_file = [name for name in names if found[name].source == "file"]
+    _ignore(error, ignored if from_file else None)
+    for name in from_file:
+        del found[name]
+    _check_delays(found, others, ignored)
 
 
 def _hint(name: str) -> str:
@@ -343,14 +394,6 @@ def _hint(name: str) -> str:
 
     close = difflib.get_close_matches(name.upper(), _DEFAULTS, 1)
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _can_be_kept(text: str) -> bool:
-    """Whether a file and the name of a file can have it."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 def _apply(found: Mapping[str, Setting]) -> None:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import copy
 import itertools
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from paradrop.base import identity, settings
-from paradrop.base.disk import takes_nothing
+from paradrop.base.disk import unless_disk_takes_nothing
 from paradrop.base.durable import (
     Content,
     locked,
@@ -79,11 +78,11 @@ class StateFile:
             except FileNotFoundError:
                 contents, changed = identity.default_info(), True
             except ValueError:
-                with _unless_disk_takes_nothing():
+                with unless_disk_takes_nothing():
                     damaged.append(put_aside(self.path))
                 contents, changed = identity.default_info(), True
             if changed:
-                with _unless_disk_takes_nothing():
+                with unless_disk_takes_nothing():
                     identity.write_yaml(contents, self.path)
             self._know(contents, contents)
         return copy.deepcopy(contents), [path for path in damaged if path is not None]
@@ -180,15 +179,6 @@ class StateFile:
         elif theirs["pdid"] != old["pdid"]:
             merged |= {name: theirs[name] for name in _IDENTITY}
         return merged
-
-
-@contextmanager
-def _unless_disk_takes_nothing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if not takes_nothing(error):
-            raise
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -13,14 +13,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from paradrop import __version__
 from paradrop.base import address, identity, settings
 from paradrop.base.address import AddressError
-from paradrop.base.exceptions import ParadropException
+from paradrop.base.exceptions import ParadropException, SettingsError
 from paradrop.base.lockfile import LOCK_NAME, holder
 from paradrop.base.statefile import StateFile
-from paradrop.daemon import account, pidfile
+from paradrop.daemon import account, pidfile, unconfirmed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,14 +110,57 @@ def _mode(options: argparse.Namespace) -> str:
     return options.mode or ("production" if Path("/etc/paradrop").is_dir() else "local")
 
 
-def _load_settings(options: argparse.Namespace) -> None:
+def _load_settings(options: argparse.Namespace, ignored: list[str] | None = None) -> None:
     """Load the settings, as the user who owns the configuration home."""
-    settings.loadSettings(_mode(options), options.settings)
+    settings.loadSettings(_mode(options), options.settings, ignored=ignored)
     account.become_owner(
         Path(settings.CONFIG_HOME_DIR),
         made=[Path(settings.LOG_DIR), Path(settings.KEY_DIR), Path(settings.MISC_DIR)],
         runtime=Path(settings.RUNTIME_HOME_DIR),
     )
+
+
+def _load_settings_for_long(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """
+    Load the settings of a daemon. Two things do not keep it from coming up, as nobody may be near
+    who could cure them: a number out of its range in a `settings.ini`, which an earlier version has
+    taken, and a changed setting that was not tried yet.
+
+    @return: text and extra of each record that says what is wrong.
+    """
+    notes = []
+    ignored: list[str] = []
+    # What is wrong on the command line or in the environment is no matter of what is on trial.
+    settings.loadSettings(_mode(options), options.settings, make_folders=False, ignored=[])
+    try:
+        _load_settings(options, ignored)
+    except (SettingsError, OSError) as error:
+        taken = _take_back(error)
+        if not taken:
+            raise
+        notes.append(unconfirmed.reverted(taken, str(error)))
+        ignored.clear()
+        _load_settings(options, ignored)
+    for fault in ignored:
+        print(f"paradropd: ignored: {fault}", file=sys.stderr)
+        notes.append((f"ignored: {fault}", {"event": "settings.ignored", "fault": fault}))
+    return notes
+
+
+def _take_back(error: Exception) -> list[str]:
+    """
+    The daemon can't start. Changed settings that were on trial are taken back.
+
+    @return: these.
+    """
+    try:
+        taken = unconfirmed.take_back(Path(settings.CONFIG_HOME_DIR) / "settings.ini")
+    except (SettingsError, OSError):
+        return []
+    if taken:
+        text, _ = unconfirmed.reverted(taken, str(error))
+        print(f"paradropd: {text}", file=sys.stderr)
+    return taken
 
 
 def _read_token(name: str) -> str:
@@ -170,7 +214,8 @@ def _show_settings(options: argparse.Namespace) -> int:
     )
     for setting in found:
         origin = f"{setting.source}: {setting.where}" if setting.where else setting.source
-        print(f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}")
+        line = f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}"
+        print(line.encode(errors="backslashreplace").decode())  # a name may be no UTF-8
     return 0
 
 
@@ -179,11 +224,15 @@ def _run(options: argparse.Namespace) -> int:
     # small router, is a clean one, and there is no identity yet that could be read again.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _load_settings(options)
+    notes = _load_settings_for_long(options)
     # autobahn imports each serializer that is installed. This one is not used here, and prints a
     # traceback, without an error, where NumPy is newer than it knows.
     sys.modules.setdefault("bjdata", None)  # type: ignore[arg-type]
     with pidfile.PidFile(Path(settings.RUNTIME_HOME_DIR)):
         from paradrop.daemon.router import run
 
-        return run()
+        try:
+            return run(notes)
+        except OSError as error:
+            _take_back(error)
+            raise

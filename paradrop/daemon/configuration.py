@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from paradrop.base import settings
 from paradrop.base.exceptions import SettingsError
+from paradrop.daemon import trial, unconfirmed
 
 
 def current() -> dict[str, Any]:
@@ -19,20 +20,39 @@ def current() -> dict[str, Any]:
     }
 
 
-def change(changes: Mapping[str, object]) -> None:
+def change(changes: Mapping[str, object]) -> set[str]:
     """
     Keep new values for the next start, and use them from now on.
 
-    What the environment sets is used until the next start only: there it wins.
+    What the environment sets is used until the next start only: there it wins. Of what can cost
+    the session, the values before are kept as well (see `paradrop.daemon.unconfirmed`).
 
-    @raise SettingsError: an unknown name or a wrong type; nothing was changed.
+    @return: the settings that are on trial now.
+    @raise SettingsError: an unknown name or a value that the setting can't have; nothing was
+        changed.
     """
     if not isinstance(changes, Mapping):
         raise SettingsError("changes are a mapping of names to values")
-    file = Path(settings.CONFIG_HOME_DIR) / "settings.ini"
+    if "CONFIG_HOME_DIR" in changes:
+        raise SettingsError("CONFIG_HOME_DIR can't be changed here: the file is found in it")
+    file = trial.file()
+    tried = {
+        name
+        for name in (trial.OF_A_CONNECTION | trial.OF_A_START).intersection(changes)
+        if changes[name] != getattr(settings, name)
+    }
     try:
-        settings.save_to_file(file, changes)
+        known = unconfirmed.read(file)
+        if tried:
+            unconfirmed.remember(file, tried)
+        try:
+            settings.save_to_file(file, changes, ignored=[])
+        except (SettingsError, OSError):
+            with suppress(OSError):
+                unconfirmed.confirm(file, tried - known.keys())
+            raise
     except OSError as error:
         raise SettingsError(f"{file} cannot be written: {error}") from error
     for name, value in changes.items():
         setattr(settings, name, value)
+    return tried

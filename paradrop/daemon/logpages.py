@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from paradrop.base.logline import may_be_later, record_of
 MAX_RECORDS = 1000
 MAX_BYTES = 256 * 1024
 """A page is at most this long, as text in the log; one longer record is a page of its own."""
+
+LINE_LIMIT = 64 * 1024 * 1024
+"""Bytes of a line that are read at once; a longer one is no record."""
 
 MAX_RECORD = 1024 * 1024
 """Bytes of the longest record that is sent whole, as text in the log."""
@@ -66,7 +70,7 @@ def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str,
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ValueError(f"limit {limit!r} is not a positive number of records")
-    since = float(since)
+    since = _time(since)
     limit = min(limit, MAX_RECORDS)
     files = _files(Path(folder), since)
     offset = 0
@@ -96,6 +100,16 @@ def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str,
                 records.append(_shortened(record, len(line)))
                 size += len(line)
     return {"records": records, "cursor": None}
+
+
+def _time(since: float) -> float:
+    try:
+        found = float(since)
+    except OverflowError:
+        found = math.nan
+    if math.isnan(found):
+        raise ValueError(f"since {since!r:.40} is no time")
+    return found
 
 
 def _shortened(record: dict[str, Any], size: int) -> dict[str, Any]:
@@ -140,10 +154,14 @@ def _from(cursor: _Cursor, paths: list[Path]) -> list[Path]:
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Whole lines with their offsets; one that is still being written waits."""
     start = stream.tell()
-    for line in stream:
-        if not line.endswith(b"\n"):
+    whole = True
+    while line := stream.readline(LINE_LIMIT):
+        ended = line.endswith(b"\n")
+        if not ended and len(line) < LINE_LIMIT:
             return
-        yield start, line
+        if whole and ended:  # damage may be longer, and is passed over in pieces
+            yield start, line
+        whole = ended
         start += len(line)
 
 

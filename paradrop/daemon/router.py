@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -16,10 +16,14 @@ from paradrop.base import identity, nexus, settings
 from paradrop.base.disk import condition
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
+from paradrop.base.states import State
 from paradrop.daemon import provisioning
 from paradrop.daemon.session import RouterSession
+from paradrop.daemon.trial import Trial
 
 reactor: Any = _reactor
+
+Note = tuple[str, dict[str, Any]]
 
 
 class RouterDaemon(nexus.NexusBase):
@@ -29,7 +33,10 @@ class RouterDaemon(nexus.NexusBase):
     @ivar started: seconds of `time.monotonic`.
     @ivar sessions: joins since then.
     @ivar heartbeats: of all sessions.
+    @ivar notes: text and extra of error records that are due when logging has started.
     """
+
+    notes: Sequence[Note] = ()
 
     sessionClass: type[RouterSession] = RouterSession
 
@@ -39,6 +46,7 @@ class RouterDaemon(nexus.NexusBase):
         self.heartbeats = 0
         self._establishing: Deferred[None] | None = None
         self._again: Any = None
+        self._trial = Trial(reactor, self._connect_again)
         super().__init__(stealStdio, printToConsole)
 
     def onStart(self) -> None:
@@ -53,6 +61,9 @@ class RouterDaemon(nexus.NexusBase):
                 "settings cannot be kept",
                 extra={"event": "disk.trouble", "disk": disk},
             )
+        for text, extra in self.notes:
+            out.err(text, extra=extra)
+        self._trial.start()
         self.establish()
 
     def onStop(self) -> Deferred[None]:
@@ -64,9 +75,24 @@ class RouterDaemon(nexus.NexusBase):
         """The operator says that there are updates; for an owner to override."""
         out.info("updates are pending", extra={"event": "updates.pending", "args": details})
 
+    def settingsChanged(self, names: Iterable[str]) -> None:
+        """The operator has changed settings, which are kept and used from now on."""
+        self._trial.changed(names)
+
+    def onConnectionState(self, was: State, now: State, reason: str) -> None:
+        if now is State.READY:
+            self._trial.ready()
+        elif now is State.AUTH_FAILED:
+            self._trial.fail(reason)
+        elif was is State.READY:
+            self._trial.lost(reason)
+
     def reread(self) -> None:
         """Take the identity from the disk, and connect as what it says."""
         out.info("the identity is read again", extra={"event": "daemon.reload"})
+        self._connect_again()
+
+    def _connect_again(self) -> None:
         try:
             self.reload()
         except (ParadropException, OSError) as error:
@@ -91,6 +117,8 @@ class RouterDaemon(nexus.NexusBase):
     @inlineCallbacks
     def _establish(self) -> Generator[Deferred[Any], Any, None]:
         if not (self.provisioned() and self.getKey(identity.TOKEN_KEY)):
+            if self._trial.fail("the identity of the router is not there"):
+                return
             batch = provisioning.read_batch()
             if batch is None:
                 out.warn(
@@ -110,9 +138,9 @@ class RouterDaemon(nexus.NexusBase):
         yield self.connect(self.sessionClass)
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
+        if failure.check(CancelledError) or self._trial.fail(failure.getErrorMessage()):
             return
-        delay = settings.WAMP_MAX_DELAY
+        delay = settings.number("WAMP_MAX_DELAY")
         known = failure.check(ParadropException, OSError) is not None
         out.err(
             f"no session, tried again in {delay:g} s: {failure.getErrorMessage()}",
@@ -121,10 +149,11 @@ class RouterDaemon(nexus.NexusBase):
         self._again = reactor.callLater(delay, self.reread)
 
 
-def run() -> int:
+def run(notes: Sequence[Note] = ()) -> int:
     """
     Run the daemon until SIGTERM or SIGINT.
 
+    @param notes: see `RouterDaemon`.
     @return: the exit code.
     @raise OSError: the state or the log folder cannot be used.
     """
@@ -133,5 +162,6 @@ def run() -> int:
     # Before the state is read, so that no change of it goes unheard.
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(lambda: nexus.core.reread()))
     nexus.core = RouterDaemon()
+    nexus.core.notes = notes
     reactor.run()
     return 0

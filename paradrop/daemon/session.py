@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterable
 from typing import Any, NoReturn, Protocol
 
 from autobahn.wamp import auth
 from autobahn.wamp.exception import ApplicationError
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
@@ -19,7 +19,6 @@ from paradrop.base.cxbr import BaseSession
 from paradrop.base.disk import condition
 from paradrop.base.exceptions import AuthenticationError, SettingsError
 from paradrop.base.output import out
-from paradrop.base.wire import fit
 from paradrop.daemon import configuration, logpages
 
 
@@ -31,6 +30,8 @@ class Life(Protocol):
     heartbeats: int
 
     def updatesPending(self, *details: Any) -> None: ...
+
+    def settingsChanged(self, names: Iterable[str]) -> None: ...
 
 
 def sign(challenge: Any, secret: str | bytes) -> str:
@@ -52,10 +53,6 @@ def sign(challenge: Any, secret: str | bytes) -> str:
     return signature.decode("ascii")
 
 
-def _interval() -> float:
-    return max(0.1, settings.HEARTBEAT_INTERVAL)
-
-
 class RouterSession(BaseSession):
     """Joins as the router, registers its procedures, publishes its heartbeat."""
 
@@ -72,25 +69,17 @@ class RouterSession(BaseSession):
 
     @inlineCallbacks
     def onJoin(self, details: Any) -> Generator[Deferred[Any], Any, None]:
-        yield self._offer(self.logs, "org.paradrop.logs")
-        yield self._offer(self.configure, "org.paradrop.config")
+        yield self.register(self.logs, "org.paradrop.logs")
+        yield self.register(self.configure, "org.paradrop.config")
         yield self.subscribe(self.onUpdatesPending, "org.paradrop.updatesPending")
         self._life.sessions += 1
         # The last thing to be had, so that a router that answers it is ready.
-        yield self._offer(self.status, "org.paradrop.status")
+        yield self.register(self.status, "org.paradrop.status")
         yield super().onJoin(details)
         self._heartbeat = LoopingCall(self._beat)
-        self._heartbeat.start(_interval()).addErrback(
+        self._heartbeat.start(settings.number("HEARTBEAT_INTERVAL")).addErrback(
             lambda failure: out.warn(f"no heartbeat: {failure.getErrorMessage()}")
         )
-
-    def _offer(self, procedure: Callable[..., Any], uri: str) -> Any:
-        """Register a procedure whose answers are made fit for a message."""
-
-        def answer(*args: Any, **kwargs: Any) -> Deferred[Any]:
-            return maybeDeferred(procedure, *args, **kwargs).addCallback(fit)
-
-        return self.register(answer, uri)
 
     def onClose(self, wasClean: bool) -> None:
         if self._heartbeat is not None and self._heartbeat.running:
@@ -107,7 +96,8 @@ class RouterSession(BaseSession):
 
     def _beat(self) -> None:
         if self._heartbeat is not None:
-            self._heartbeat.interval = _interval()  # it may have been changed meanwhile
+            # It may have been changed meanwhile.
+            self._heartbeat.interval = settings.number("HEARTBEAT_INTERVAL")
         self._life.heartbeats += 1
         self.publish(
             "org.paradrop.heartbeat",
@@ -153,14 +143,16 @@ class RouterSession(BaseSession):
 
     def configure(self, pdid: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         """
-        The settings, after `changes` (new values by name) have been applied and kept.
+        The settings, after `changes` (new values by name) have been applied and kept. Those that
+        can cost the session are on trial (see `paradrop.daemon.trial`).
 
         @raise ApplicationError: `org.paradrop.error.invalid_setting`; nothing was changed.
         """
         try:
             if changes:
-                configuration.change(changes)
+                tried = configuration.change(changes)
                 out.info(f"settings changed: {', '.join(sorted(changes))}")
+                self._life.settingsChanged(tried)
         except SettingsError as error:
             raise ApplicationError("org.paradrop.error.invalid_setting", str(error)) from error
         return configuration.current()

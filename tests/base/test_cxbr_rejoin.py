@@ -57,6 +57,15 @@ def again(devices: Devices, session: Device, records: Any, reactor: Any) -> Devi
     return devices.sessions[-1]
 
 
+def test_numbers_that_a_program_has_assigned_out_of_their_range_end_no_retries(
+    devices: Devices, records: Any, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("INITIAL_DELAY", "MAX_DELAY", "PING_INTERVAL", "PING_TIMEOUT", "CALL_TIMEOUT"):
+        monkeypatch.setattr(settings, f"WAMP_{name}", -5)
+    session = devices.join()
+    again(devices, session, records, reactor)
+
+
 class TestReplay:
     def test_of_what_was_registered_and_subscribed_once(
         self, devices: Devices, records: Any, reactor: Any

@@ -144,6 +144,26 @@ def test_a_section_that_is_nearly_ours_is_not_ignored(home: Path, header: str) -
     assert str(refused.value) == f"{file}, line 4: expected [base], not {header}"
 
 
+@pytest.mark.parametrize("header", ["[paradrop]", "[Paradrop]", "[DEFAULT]", "[default]"])
+def test_a_section_that_stands_in_for_ours_is_not_ignored(home: Path, header: str) -> None:
+    file = home / "settings.ini"
+    file.write_text(f"# mine\n  {header}\nheartbeat_interval = 5\n")
+    with pytest.raises(SettingsError) as refused:
+        settings.loadSettings()
+    assert str(refused.value) == f"{file}, line 2: expected [base], not {header}"
+    file.write_text(f"[base]\nlocal_domain = a\n{header}\nof_another = program\n")
+    if header != "[DEFAULT]":
+        settings.loadSettings()
+        assert settings.LOCAL_DOMAIN == "a"
+
+
+def test_a_section_may_be_indented(home: Path) -> None:
+    file = home / "settings.ini"
+    file.write_text("\n  [BASE]\nlocal_domain = a\n")
+    with pytest.raises(SettingsError, match=r"line 2: expected \[base\], not \[BASE\]"):
+        settings.loadSettings()
+
+
 def test_a_file_may_be_of_another_system(home: Path) -> None:
     (home / "settings.ini").write_bytes(b"\xef\xbb\xbf[base]\r\nlocal_domain = a\r\n")
     settings.loadSettings()

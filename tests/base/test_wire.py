@@ -9,10 +9,11 @@ from typing import Any
 import cbor2
 import msgpack
 import pytest
+from autobahn.wamp.message import Publish
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paradrop.base.wire import DEPTH, fit
+from paradrop.base.wire import DEPTH, fit, serializers
 
 scalars = (
     st.none()
@@ -72,11 +73,18 @@ def test_what_is_fit_stays_as_it_is(value: Any) -> None:
         (float("nan"), "nan"),
         (float("-inf"), "-inf"),
         ({1: 2}, {"1": 2}),
+        ({1: 2, "1": 3}, {"1": 2, "1'": 3}),
+        ("\0abc\0", "\\x00abc\0"),
+        (bytearray(b"\xff"), b"\xff"),
         ((1, {2}), [1, [2]]),
     ],
 )
 def test_what_becomes_of_odd_values(value: Any, made: Any) -> None:
     assert fit(value) == made
+
+
+def test_a_number_of_more_digits_than_python_writes_becomes_text() -> None:
+    assert fit(10**5000) == hex(10**5000)
 
 
 def test_a_value_that_holds_itself_ends() -> None:
@@ -86,6 +94,23 @@ def test_a_value_that_holds_itself_ends() -> None:
     for _ in range(DEPTH):
         (made,) = made
     assert made == "..."
+
+
+def test_a_list_that_holds_another_ever_so_often_ends() -> None:
+    value: list[Any] = []
+    for _ in range(DEPTH - 1):
+        value = [value] * 10
+    fit(value)
+
+
+@given(anything)
+def test_each_serializer_of_a_connection_sends_it(value: Any) -> None:
+    for serializer in serializers():
+        sent = Publish(1, "org.example.topic", args=[value], kwargs={"key": value})
+        data, is_binary = serializer.serialize(sent)
+        (heard,) = serializer.unserialize(data, is_binary)
+        assert heard.args == [fit(value)]
+        assert heard.kwargs == {"key": fit(value)}
 
 
 def _has_bytes(value: Any) -> bool:

@@ -153,6 +153,14 @@ def test_show_settings_as_json(daemon: Any) -> None:
     assert found["WAMP_CA_FILE"]["value"] is None
 
 
+def test_show_settings_shows_what_is_no_text_as_well(daemon: Any) -> None:
+    daemon.environment |= {"LOCAL_DOMAIN": "caf\udce9", "PYTHONIOENCODING": "utf-8"}
+    done = daemon.run("--show-settings")
+    assert done.returncode == 0
+    assert "caf\\udce9" in done.stdout
+    assert daemon.run("--show-settings", "--json").returncode == 0
+
+
 def test_a_wrong_setting_is_one_line_with_its_place(daemon: Any) -> None:
     (daemon.home / "settings.ini").write_text("[base]\nheartbeat_interval = often\n")
     for words in ([], ["--show-settings"], [*WORDS, "-"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import stat
@@ -305,6 +306,8 @@ class TestOddValues:
             ({"number": 2**64}, {"number": str(2**64)}),
             ({os.fsdecode(b"\xff"): -(2**70)}, {"\\udcff": str(-(2**70))}),
             ({"deep": [[[[None]]]]}, {"deep": [[[[None]]]]}),
+            ({"text": "\0no base64"}, {"text": "\\x00no base64"}),
+            ({"number": math.nan, "other": -math.inf}, {"number": "nan", "other": "-inf"}),
         ],
     )
     def test_in_a_record_of_the_log(
@@ -319,6 +322,16 @@ class TestOddValues:
         (found,) = [one for one in given if one["message"] == "\\udce9"]
         assert found["extra"] == sent
         assert given[-1]["extra"]["event"] == "updates.pending"
+
+    def test_in_a_line_of_an_earlier_version(
+        self, joined: Any, operator: Operator, pdid: str
+    ) -> None:
+        digits, deep = "9" * 5000, "[" * 500 + "]" * 500
+        with (joined.home / "logs" / "log").open("a") as log:
+            log.write(f'{{"timestamp": 2e9, "message": "old", "x": {digits}, "y": {deep}}}\n')
+            log.write('{"timestamp": 2e9, "message": "next"}\n')
+        *_, old, after = operator.logs(pdid)
+        assert (old["message"], old["x"], after["message"]) == ("old", digits, "next")
 
     def test_a_record_that_no_message_holds_is_cut(
         self, joined: Any, operator: Operator, pdid: str

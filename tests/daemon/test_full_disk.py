@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -124,17 +125,62 @@ def test_provisioning_is_refused_and_the_identity_stays(
     assert (small.home / "keys" / "apitoken").read_text() == "a-token-of-the-first"
 
 
+@DISKS
+@pytest.mark.parametrize("change", [{"HEARTBEAT_INTERVAL": 7}, {"WAMP_PING_INTERVAL": 7}])
 def test_a_setting_that_can_not_be_kept_is_refused(
+    small: Any,
+    disk: Path,
+    node: Node,
+    operator: Operator,
+    pdid: str,
+    spoil: Callable[[Path], None],
+    said: str,
+    change: dict[str, Any],
+) -> None:
+    small.provision(pdid, node.url(), node.enroll(pdid))
+    spoil(disk)
+    small.start()
+    operator.wait_joined(pdid)
+    before = operator.config(pdid)
+    with pytest.raises(DeviceError, match="cannot be written"):
+        operator.config(pdid, change)
+    assert operator.config(pdid) == before
+
+
+def test_folders_that_can_not_be_made_keep_no_daemon_from_joining(
     small: Any, disk: Path, node: Node, operator: Operator, pdid: str
 ) -> None:
     small.provision(pdid, node.url(), node.enroll(pdid))
+    for folder in (small.home / "logs", small.home / "misc", small.runtime):
+        shutil.rmtree(folder)
+    make_read_only(disk)
     small.start()
     operator.wait_joined(pdid)
-    before = operator.config(pdid)["HEARTBEAT_INTERVAL"]
-    fill(disk)
-    with pytest.raises(DeviceError, match="cannot be written"):
-        operator.config(pdid, {"HEARTBEAT_INTERVAL": 7})
-    assert operator.config(pdid)["HEARTBEAT_INTERVAL"] == before
+    assert operator.status(pdid)["disk"] == "read-only"
+
+
+@DISKS
+def test_no_identity_is_asked_for_that_can_not_be_kept(
+    small: Any,
+    disk: Path,
+    node: Node,
+    operator: Operator,
+    spoil: Callable[[Path], None],
+    said: str,
+) -> None:
+    batch = node.add_batch(node.url())
+    path = small.home / "provision.yaml"
+    path.write_text(f"server: {node.url()}\nbatch: {batch.id}\nkey: {batch.key}\n")
+    small.environment["WAMP_MAX_DELAY"] = "1"
+    spoil(disk)
+    small.start()
+    wait_until(lambda: small.console.read_text().count("onJoin failed") >= 2, 30, "two attempts")
+    assert not (small.home / "keys" / "apitoken").exists()
+    if said == "full":
+        (disk / "filling").unlink()
+    else:
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    operator.wait_joined(small.wait("daemon.provisioned")[0]["extra"]["pdid"])
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:

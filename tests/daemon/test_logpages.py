@@ -90,6 +90,23 @@ def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: Any) -> None:
         logpages.read(str(tmp_path), 0.0, cursor, 5)
 
 
+@pytest.mark.parametrize("since", [float("nan"), 10**400, "x", None])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, since: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        logpages.read(str(tmp_path), since, None, 5)
+
+
+def test_damage_that_is_longer_than_any_line_hides_nothing_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logpages, "LINE_LIMIT", 1000)
+    write(tmp_path / "log", range(1))
+    with (tmp_path / "log").open("a") as stream:
+        stream.write("x" * 2500 + "\n" + "y" * 1000 + "\n" + "z" * 999 + "\n")
+    write(tmp_path / "log", range(1, 3))
+    assert collect(tmp_path, limit=1) == [[0], [1], [2]]
+
+
 @pytest.mark.parametrize("limit", [0, -1, "5", True])
 def test_a_limit_that_is_none_is_refused(tmp_path: Path, limit: Any) -> None:
     with pytest.raises(ValueError, match="limit"):

@@ -106,7 +106,7 @@ def plan(argument: str) -> Plan:
     """
     if argument.endswith((".yaml", ".yml")):
         return _of_a_file(Path(argument))
-    coordinator = os.environ.get("LG_COORDINATOR", DEFAULT)
+    coordinator = os.environ.get("LG_COORDINATOR") or DEFAULT
     parts = _look(coordinator, argument)
     drivers: dict[str, dict[str, Any]] = {}
     for part in parts:
@@ -156,7 +156,7 @@ def _read(file: Path) -> Plan:
     resources, _ = target_factory.normalize_config(copy.deepcopy(config))
     places = [str(name) for name in resources.get("RemotePlace", {})]
     if places:
-        default = os.environ.get("LG_COORDINATOR", DEFAULT)
+        default = os.environ.get("LG_COORDINATOR") or DEFAULT
         coordinator = environment.config.get_option("coordinator_address", default)
         found = Plan(role, places[0], coordinator, config, file, _look(coordinator, places[0]))
     else:
