@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from paradrop.base import address
 from paradrop.base.disk import takes_nothing
 from paradrop.base.durable import locked, make_folder, write_durably
 from paradrop.base.environment import user_home, variable
@@ -71,6 +72,8 @@ _FILE_NAME = "settings.ini"
 _SECTION = "base"
 _DELAYS = ("WAMP_INITIAL_DELAY", "WAMP_MAX_DELAY")
 _HOMES = ("CONFIG_HOME_DIR", "RUNTIME_HOME_DIR")
+
+_ADDRESSES = {"WAMP_ROUTER": address.WAMP, "PDSERVER": address.HTTP}
 
 # What each number can be, from whatever source it comes.
 _RANGES = {
@@ -313,7 +316,8 @@ def _from_list(slist: Sequence[str]) -> dict[str, Setting]:
     for item in slist:
         name, colon, text = item.partition(":")
         if not (colon and name.isidentifier() and name.isupper()):
-            raise SettingsError(f"setting {item!r} is not of the form KEY:VALUE")
+            shown = address.shown(item)
+            raise SettingsError(f"setting {shown!r} is not of the form KEY:VALUE")
         found[name] = _read(name, text, "argument")
     return found
 
@@ -356,15 +360,23 @@ def _read(name: str, text: str, source: str, where: str = "") -> Setting:
     """A setting as it is given; one that was not known before may be of any type."""
     setting = Setting(name, parse(text), source, where)
     if name in _TYPES:
-        limits = _RANGES.get(name)
-        check(name, setting.value, text, _TYPES[name], limits, f"{where or source}: ")
+        _check_value(name, setting.value, text, f"{where or source}: ")
     return setting
 
 
 def _check(name: str, value: object) -> None:
     if name not in _TYPES:
         raise SettingsError(f"{name} is not a setting{_hint(name)}")
-    check(name, value, value, _TYPES[name], _RANGES.get(name))
+    _check_value(name, value, value)
+
+
+def _check_value(name: str, value: object, given: object, where: str = "") -> None:
+    check(name, value, given, _TYPES[name], _RANGES.get(name), where)
+    if name in _ADDRESSES:
+        try:
+            address.check(value, _ADDRESSES[name])
+        except address.AddressError as error:
+            raise SettingsError(f"{where}{name}: {error}") from None
 
 
 def _check_delays(

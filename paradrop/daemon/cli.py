@@ -204,7 +204,7 @@ def _provision(options: argparse.Namespace) -> int:
 
 def _show_settings(options: argparse.Namespace) -> int:
     settings.loadSettings(_mode(options), options.settings, make_folders=False)
-    found = settings.describe()
+    found = [_without_secrets(setting) for setting in settings.describe()]
     if options.json:
         print(json.dumps([setting._asdict() for setting in found], indent=2))
         return 0
@@ -217,6 +217,13 @@ def _show_settings(options: argparse.Namespace) -> int:
         line = f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}"
         print(line.encode(errors="backslashreplace").decode())  # a name may be no UTF-8
     return 0
+
+
+def _without_secrets(setting: settings.Setting) -> settings.Setting:
+    """The address of a server may have a password in it."""
+    if isinstance(setting.value, str) and "://" in setting.value:
+        return setting._replace(value=address.shown(setting.value))
+    return setting
 
 
 def _run(options: argparse.Namespace) -> int:

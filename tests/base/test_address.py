@@ -9,9 +9,11 @@ from autobahn.wamp.types import ComponentConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paradrop.base import settings
 from paradrop.base.address import AddressError, check, secrets, shown
 from paradrop.base.connection import BaseClientFactory
 from paradrop.base.cxbr import BaseSession, BaseSessionFactory
+from paradrop.base.exceptions import SettingsError
 from paradrop.daemon import cli, provisioning
 
 GOOD = [
@@ -83,6 +85,8 @@ def test_any_other_is_refused_everywhere_with_the_same_words(url: str, home: Pat
     why = str(refused.value)
     with pytest.raises(AddressError, match="usable address"):
         raise BaseSession.start(url, "pd-1").result.value
+    with pytest.raises(SettingsError, match="usable address"):
+        settings.loadSettings("unittest", [f"WAMP_ROUTER:{url}"] if url else ["WAMP_ROUTER:h"])
     with pytest.raises(Exception, match="usable address") as of_the_answer:
         provisioning.check({"pdid": "pd-1", "router": url, "token": "a-token"})
     assert why in str(of_the_answer.value)

@@ -150,3 +150,23 @@ def test_no_text_of_yaml_gets_into_an_error() -> None:
             yamlfile.load(damage.format(s=SECRET).encode(errors="surrogateescape"))
         except ValueError as error:
             assert_silent(shown(error))
+
+
+def test_of_an_address_in_what_a_daemon_says(daemon: Any) -> None:
+    daemon.environment["WAMP_ROUTER"] = f"wss://user:{SECRET}@127.0.0.1:1/ws?token={SECRET}"
+    for words in (["--show-settings"], ["--show-settings", "--json"], ["WAMP_MAX_DELAY:-1"]):
+        done = daemon.run(*words)
+        assert_silent(done.stdout + done.stderr)
+    daemon.environment["WAMP_ROUTER"] += " "
+    done = daemon.run()
+    assert done.returncode == 1
+    assert_silent(done.stderr)
+
+
+def test_of_the_address_of_a_router_that_is_tried_again_and_again(daemon: Any) -> None:
+    router = f"ws://user:{SECRET}@127.0.0.1:1/ws?token={SECRET}"
+    daemon.provision("pd-1", router, "an-api-token")
+    daemon.start()
+    daemon.wait("wamp.retry", 2)
+    assert_silent((daemon.home / "logs" / "log").read_text())
+    assert_silent((daemon.folder / "console.log").read_text())
