@@ -73,7 +73,6 @@ _SECTION = "base"
 _DELAYS = ("WAMP_INITIAL_DELAY", "WAMP_MAX_DELAY")
 _HOMES = ("CONFIG_HOME_DIR", "RUNTIME_HOME_DIR")
 
-_ADDRESSES = {"WAMP_ROUTER": address.WAMP, "PDSERVER": address.HTTP}
 
 # What each number can be, from whatever source it comes.
 _RANGES = {
@@ -372,9 +371,9 @@ def _check(name: str, value: object) -> None:
 
 def _check_value(name: str, value: object, given: object, where: str = "") -> None:
     check(name, value, given, _TYPES[name], _RANGES.get(name), where)
-    if name in _ADDRESSES:
+    if name == "WAMP_ROUTER":
         try:
-            address.check(value, _ADDRESSES[name])
+            address.check(value)
         except address.AddressError as error:
             raise SettingsError(f"{where}{name}: {error}") from None
 
