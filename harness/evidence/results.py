@@ -165,7 +165,11 @@ class RunResult:
 
     def to_json(self) -> str:
         """@return: the text of `result.json`."""
-        return json.dumps(fit({"schema": SCHEMA, **asdict(self)}), indent=1) + "\n"
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+
+    def fitted(self) -> RunResult:
+        """The same with all texts fit to be written anywhere, see L{fit}."""
+        return RunResult.from_json(json.dumps(fit(json.loads(self.to_json()))))
 
     @classmethod
     def from_json(cls, text: str) -> RunResult:

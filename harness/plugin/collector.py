@@ -190,8 +190,8 @@ class Collector:
             not_run=tally.not_run,
             deselected=tally.deselected,
         )
-        self.result = RunResult.from_json(result.to_json())  # as it can be written
-        self._lost = reports.write(self.result, self._folder)
+        self.result = result.fitted()
+        self._lost = reports.save(self.result, self._folder)
 
     def _devices(self) -> list[str]:
         """The kinds that the run was asked for; the default only if a test wants a device."""
