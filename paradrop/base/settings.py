@@ -359,23 +359,20 @@ def _read(name: str, text: str, source: str, where: str = "") -> Setting:
     """A setting as it is given; one that was not known before may be of any type."""
     setting = Setting(name, parse(text), source, where)
     if name in _TYPES:
-        _check_value(name, setting.value, text, f"{where or source}: ")
+        limits = _RANGES.get(name)
+        check(name, setting.value, text, _TYPES[name], limits, f"{where or source}: ")
     return setting
 
 
 def _check(name: str, value: object) -> None:
     if name not in _TYPES:
         raise SettingsError(f"{name} is not a setting{_hint(name)}")
-    _check_value(name, value, value)
-
-
-def _check_value(name: str, value: object, given: object, where: str = "") -> None:
-    check(name, value, given, _TYPES[name], _RANGES.get(name), where)
-    if name == "WAMP_ROUTER":
+    check(name, value, value, _TYPES[name], _RANGES.get(name))
+    if name == "WAMP_ROUTER":  # before it is kept; a file may be read by who knows another use
         try:
             address.check(value)
         except address.AddressError as error:
-            raise SettingsError(f"{where}{name}: {error}") from None
+            raise SettingsError(f"{name}: {error}") from None
 
 
 def _check_delays(

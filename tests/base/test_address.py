@@ -86,7 +86,7 @@ def test_any_other_is_refused_everywhere_with_the_same_words(url: str, home: Pat
     with pytest.raises(AddressError, match="usable address"):
         raise BaseSession.start(url, "pd-1").result.value
     with pytest.raises(SettingsError, match="usable address"):
-        settings.loadSettings("unittest", [f"WAMP_ROUTER:{url}"] if url else ["WAMP_ROUTER:h"])
+        settings.save_to_file(home / "settings.ini", {"WAMP_ROUTER": url or "h"})
     with pytest.raises(Exception, match="usable address") as of_the_answer:
         provisioning.check({"pdid": "pd-1", "router": url, "token": "a-token"})
     assert why in str(of_the_answer.value)
