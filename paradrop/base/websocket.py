@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autobahn.exception import PayloadExceededError
+from autobahn.twisted.websocket import WampWebSocketClientProtocol
 from autobahn.wamp.exception import ProtocolError
 from autobahn.websocket.types import ConnectingRequest
 from twisted.internet.error import ConnectionAborted
@@ -12,7 +13,6 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from paradrop.base.address import shown
-from paradrop.base.answers import AnsweringProtocol
 from paradrop.base.connector import bracketed
 from paradrop.base.endings import one_line
 from paradrop.base.output import out
@@ -42,7 +42,7 @@ class _Log:
         out.err("a session can't be opened or closed", traceback=values.get("tb", text))
 
 
-class ClientProtocol(AnsweringProtocol):
+class ClientProtocol(WampWebSocketClientProtocol):
     """
     Tells its factory why the connection ended: a connector only sees a TCP connection that closed.
 

@@ -68,8 +68,8 @@ def serve() -> Iterator[Any]:
 @pytest.fixture
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A retry that is soon has been hastened."""
-    monkeypatch.setattr(settings, "WAMP_INITIAL_DELAY", 4000)
-    monkeypatch.setattr(settings, "WAMP_MAX_DELAY", 4000)
+    monkeypatch.setattr(settings, "WAMP_INITIAL_DELAY", 3000)
+    monkeypatch.setattr(settings, "WAMP_MAX_DELAY", 3000)
 
 
 def refused(devices: Devices, records: Any, node: Node, port: int, count: int = 1) -> str:

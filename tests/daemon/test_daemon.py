@@ -326,6 +326,7 @@ class TestOddValues:
     def test_in_a_line_of_an_earlier_version(
         self, joined: Any, operator: Operator, pdid: str
     ) -> None:
+        joined.wait("wamp.joined")
         digits, deep = "9" * 5000, "[" * 500 + "]" * 500
         with (joined.home / "logs" / "log").open("a") as log:
             log.write(f'{{"timestamp": 2e9, "message": "old", "x": {digits}, "y": {deep}}}\n')
