@@ -65,6 +65,8 @@ def _verdict(error: BaseException, code: list[CodeType]) -> Verdict:
     by_suite = _raised_by_suite(code)
     if isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error):
         return Verdict.INFRASTRUCTURE
+    if isinstance(error, pytest.fail.Exception) and str(error).startswith("Unexpected success"):
+        return Verdict.FAILED  # pytest says it of unittest's `expectedFailure`, without the suite
     if isinstance(error, pytest.FixtureLookupError) or _misuse_of_pytest(error, code):
         return Verdict.SUITE
     if isinstance(error, AssertionError | pytest.fail.Exception) or _said_by_testinfra(error, code):

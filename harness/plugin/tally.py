@@ -89,9 +89,10 @@ class Tally:
         verdict = Verdict.SKIPPED if report.skipped else Verdict.SUITE
         details = "" if report.skipped else report.longreprtext
         suite = PurePosixPath(report.nodeid.partition("::")[0]).stem.removeprefix("test_")
-        self.tests.append(
-            TestResult(report.nodeid, suite, "", NO_DEVICE, verdict, 0.0, text, details)
-        )
+        if all(test.id != report.nodeid for test in self.tests):  # each worker reports it
+            self.tests.append(
+                TestResult(report.nodeid, suite, "", NO_DEVICE, verdict, 0.0, text, details)
+            )
         if report.failed:
             self.problem = f"{report.nodeid} can't be collected"
 

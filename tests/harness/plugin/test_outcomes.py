@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 SUITE = '''
+import unittest
 import pytest
 
 @pytest.fixture
@@ -101,6 +102,10 @@ class TestOfAClass:
 
     def test_passes(self, device_kind): pass
     def test_fails(self): assert False, "in a class"
+
+class TestOfUnittest(unittest.TestCase):
+    @unittest.expectedFailure
+    def test_passes_against_the_rule(self): pass
 '''
 
 SKIPPED_MODULE = """
@@ -128,6 +133,7 @@ EXPECTED = {
     "test_skips": (SKIPPED, "in the middle", "process"),
     "test_of_a_fixture_that_skips": (SKIPPED, "not today", "process"),
     "test_skips_and_breaks_after": (SUITE_ERROR, "ValueError: after", "process"),
+    "TestOfUnittest::test_passes_against_the_rule": (FAILED, "Unexpected success", "no device"),
     "test_is_expected_to_fail": (XFAILED, "known", "process"),
     "test_is_expected_to_fail_for_no_reason": (XFAILED, "", "process"),
     "test_fails_otherwise_than_expected": (FAILED, "of another kind", "process"),
@@ -378,3 +384,13 @@ def test_what_another_plugin_condemns_is_condemned(suites: Callable[..., Any]) -
     status, _ = made.run()
     assert (status, made.result["verdict"]) == (1, "failed")
     assert made.test("test_passes")["message"] == "the lab says no"
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "with workers"])
+def test_a_file_that_cannot_be_collected_is_told_once(
+    suites: Callable[..., Any], options: list[str]
+) -> None:
+    made = suites(test_broken="def test_yields():\n    yield\n")
+    made.run(*options)
+    (found,) = made.result["tests"]
+    assert (found["id"], found["verdict"]) == ("test_broken.py", SUITE_ERROR)
