@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.errors import ImageError
+from harness.errors import ImageError, UsageError
 from harness.image import ARCHITECTURES, Image, build, root, tools
 from harness.image.build import root_key
 
@@ -108,7 +108,7 @@ def test_the_root_has_what_a_router_needs_and_nothing_of_the_harness(image: Imag
 
 def test_an_unknown_architecture_is_a_clear_error() -> None:
     with pytest.raises(
-        ImageError, match=r"no architecture mips \(there are x86_64, aarch64, armhf\)"
+        UsageError, match=r"no architecture mips \(there are x86_64, aarch64, armhf\)"
     ):
         build("mips")
 

@@ -125,6 +125,6 @@ def test_a_missing_tool_is_named_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(tools, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("harness.environment._SYSTEM_FOLDERS", ())
     with pytest.raises(MissingToolError, match=r"mke2fs .* e2fsprogs"):
         state_disk(tmp_path / "disk", {})

@@ -26,6 +26,9 @@ from harness.lab.router import Access, Router
 pytestmark = pytest.mark.timeout(400)
 
 ENDS = """
+import pytest
+
+@pytest.mark.needs("reboot")
 def test_reboots(device, rejoins):
     with rejoins("reboot -f"):
         device.reboot.by("reboot -f")
@@ -258,6 +261,7 @@ def test_the_way_is_there_again_after_a_power_cut(device, rejoins):
     with rejoins("power cycled"):
         device.power.cycle()
 
+@pytest.mark.needs("reboot")
 def test_the_way_is_there_again_after_a_reboot(device, rejoins):
     with rejoins("reboot"):
         device.reboot.by("reboot")

@@ -10,7 +10,7 @@ import pytest
 KINDS = ("qemu-x86_64", "qemu-aarch64")
 
 SUITE = """
-import contextlib, os, signal
+import contextlib, os, signal, pytest
 from harness.errors import HarnessError
 
 PANIC = "echo c > /proc/sysrq-trigger"
@@ -33,6 +33,7 @@ def test_panics_while_something_else_is_waited_for(device):
     device.console.wait_for("router ready")
     assert False, "it has left its session"
 
+@pytest.mark.needs("reboot")
 def test_is_wanted_to_panic(device):
     device.reboot.by(PANIC)
 
@@ -50,6 +51,7 @@ def test_says_that_it_panicked(device):
 def test_powers_itself_off(device):
     device.run("poweroff -f")
 
+@pytest.mark.needs("power")
 def test_powers_itself_off_and_on(device):
     with contextlib.suppress(HarnessError):
         device.run("poweroff -f")
