@@ -25,6 +25,9 @@ PREPARE: list[str | Path] = [
 ]
 MAKES = "x86_64: booting once, for the golden state"
 SUITE = """
+import pytest
+
+@pytest.mark.needs("snapshot")
 def test_snapshots(device):
     while True:
         print("one more", file=open("started", "a"))
