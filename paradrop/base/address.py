@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv6Address
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 
 from paradrop.base.exceptions import ParadropException
 
@@ -18,9 +18,13 @@ WAMP = ("wss", "ws")
 HTTP = ("https", "http")
 
 LONGEST = 2048
-"""Characters of an address; servers refuse longer ones (RFC 9110, section 4.1, wants 8000)."""
+"""Characters of an address, at most: our limit, below the 8000 that every server and proxy should
+take (RFC 9110, section 4.1)."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//")
+_BRACKETED = re.compile(r"(.*@)?\[([0-9A-Fa-f:.]+)(?:%(?:25)?(?!25\])[\w.-]+)?\](:\d*)?", re.ASCII)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*$|:)?(.*)")
 _CONCEALED = "[concealed]"
 
 
@@ -46,46 +50,45 @@ def shown(address: str) -> str:
     """
     An address for people, without what may let somebody in: the user and the password, the query
     and the fragment.
+
+    Where it is not clear what is what, too much is concealed rather than too little: a password may
+    have been given with any character in it.
     """
-    plain = "".join(c if c.isprintable() else "?" for c in address[:LONGEST])
-    scheme, slashes, rest = plain.partition("//") if "//" in plain else ("", "", plain)
-    # Where it is not clear what is what, too much is concealed rather than too little: a password
-    # may have been given with any of these characters in it.
+    plain = "".join(c if c.isprintable() else "?" for c in address)
+    scheme, rest = _without_scheme(plain)
     before, at, after = rest.rpartition("@")
-    if at and not _is_clear(plain) and set(before) & set("?#"):
-        return f"{scheme}{slashes}{_CONCEALED}"
-    if at and _is_clear(plain):
-        before, at, after = _split_user(rest)
-    place, mark, _ = re.split(r"([?#]|$)", after, maxsplit=1)
+    if set(before) & set("?#"):
+        return f"{scheme}{_CONCEALED}"
     user = f"{_CONCEALED}@" if at else ""
-    return f"{scheme}{slashes}{user}{place}{f'{mark}{_CONCEALED}' if mark else ''}"
-
-
-def _is_clear(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # raises ValueError where it is no number
-    except ValueError:
-        return False
-    return bool(parts.hostname) and "@" not in parts.path
-
-
-def _split_user(rest: str) -> tuple[str, str, str]:
-    """What stands behind the two slashes, at the @ that ends user and password, if there is one."""
-    host, mark, other = re.split(r"([/?#]|$)", rest, maxsplit=1)
-    user, at, name = host.rpartition("@")
-    return user, at, f"{name}{mark}{other}"
+    place, mark, _ = _at_first(r"[?#]", after)
+    host, slash, path = place.partition("/")
+    name, colon, no_port = _HOST.findall(host)[0]
+    odd = _CONCEALED if no_port else ""
+    end = f"{mark}{_CONCEALED}" if mark else ""
+    return f"{scheme}{user}{name}{colon}{odd}{slash}{path}{end}"[:LONGEST]
 
 
 def secrets(address: str) -> Iterator[str]:
     """@return: the parts of an address that no log may show."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    for secret in (password or user, *(value for _, value in parse_qsl(parts.query))):
-        yield from {secret, unquote(secret)} - {""}
+    place, _, query = _at_first(r"[?#]", _without_scheme(address)[1])
+    user, _, password = place.rpartition("@")[0].partition(":")
+    found = [password or user]
+    for parameter in re.split("[&#]", query):
+        name, sign, value = parameter.partition("=")
+        found.append(value if sign else name)
+    for secret in found:
+        yield from {secret, unquote(secret), unquote_plus(secret)} - {""}
+
+
+def _without_scheme(address: str) -> tuple[str, str]:
+    found = _SCHEME.match(address)
+    return (found.group(), address[found.end() :]) if found else ("", address)
+
+
+def _at_first(pattern: str, text: str) -> tuple[str, str, str]:
+    """Like `str.partition`, with a pattern of what divides the text."""
+    before, mark, after = re.split(f"({pattern}|$)", text, maxsplit=1)
+    return before, mark, after
 
 
 def _fault(address: str, schemes: Sequence[str]) -> str:
@@ -110,25 +113,48 @@ def _fault(address: str, schemes: Sequence[str]) -> str:
 
 
 def _host_fault(parts: SplitResult) -> str:
-    host = parts.hostname
-    if not host:
+    if not parts.hostname:
         return "it has no host"
+    host, unnamed = parts.hostname, "its host is no valid name"
     if "[" in parts.netloc:
-        try:
-            IPv6Address(host)
-        except ValueError:
-            return "its host is no IPv6 address"
-        return ""
+        found = _BRACKETED.fullmatch(parts.netloc)
+        valid = found and _is(IPv6Address, found[2])
+        return "" if valid else "its host is no IPv6 address"
     if host == "unix":  # autobahn would take what follows for the path of a socket
-        return "its host is no valid name"
-    if not host.isascii():
-        import idna
-
-        try:
-            host = idna.encode(host).decode()
-        except (idna.IDNAError, UnicodeError):
-            return "its host is no valid name"
+        return unnamed
+    try:
+        host = connectable(host)
+    except ValueError:
+        return unnamed
     labels = host.removesuffix(".").split(".")
+    if labels[-1].isdecimal():  # as the URL Standard has it: an IPv4 address, or nothing
+        return "" if _is(IPv4Address, host) else "its host is no IPv4 address"
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        return "its host is no valid name"
+        return unnamed
     return ""
+
+
+def _is(kind: type[IPv4Address | IPv6Address], host: str) -> bool:
+    try:
+        kind(host)
+    except ValueError:
+        return False
+    return True
+
+
+def connectable(host: str) -> str:
+    """
+    A host of a URL as the resolver and the router want it: a name of other letters than those of
+    ASCII in its encoded form (RFC 5891), the zone of an address as the kernel writes it (RFC 6874).
+
+    @raise ValueError: it is no name of a host.
+    """
+    if ":" in host:
+        return host.replace("%25", "%", 1)
+    encoded = host
+    if not host.isascii():
+        import idna  # is there with Twisted, whose hyperlink needs it
+
+        encoded = idna.encode(host, uts46=True).decode()
+    encoded.encode("idna")  # as the system's resolver does, where an error has no way out
+    return encoded

@@ -18,8 +18,8 @@ from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.python.failure import Failure
 
 from paradrop.base import settings, tls, wire
-from paradrop.base.address import shown
-from paradrop.base.connector import Connector, connectable
+from paradrop.base.address import connectable, shown
+from paradrop.base.connector import Connector
 from paradrop.base.deadlines import Deadlines
 from paradrop.base.endings import cause, describe
 from paradrop.base.exceptions import CertificateError, ParadropException, SettingsError

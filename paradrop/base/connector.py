@@ -290,24 +290,6 @@ class _Address(ClientFactory):
         self._attempt.lost(reason)
 
 
-def connectable(host: str) -> str:
-    """
-    A host of a URL as the resolver and the router want it: a name of other letters than those of
-    ASCII in its encoded form (RFC 5891), the zone of an address as the kernel writes it (RFC 6874).
-
-    @raise ValueError: it is no name of a host.
-    """
-    if ":" in host:
-        return host.replace("%25", "%", 1)
-    encoded = host
-    if not host.isascii():
-        import idna  # is there with Twisted, whose hyperlink needs it
-
-        encoded = idna.encode(host, uts46=True).decode()
-    encoded.encode("idna")  # as the system's resolver does, where an error has no way out
-    return encoded
-
-
 def bracketed(host: str) -> str:
     """A host as it stands before a port (RFC 3986, 3.2.2). The zone of an address is left out: it
     means something on this machine only (RFC 6874, 4)."""

@@ -26,6 +26,8 @@ GOOD = [
     "wss://[fe80::1%25eth0]/ws",
     "wss://192.0.2.1/ws",
     "wss://h./ws",
+    "wss://[fe80::1%eth0]/ws",
+    "wss://h/ws?mail=a@b",
     "wss://h:/ws",
     "wss://bücher.example/ws",
     "wss://h_1.example/a%20b",
@@ -47,6 +49,18 @@ BAD = [
     "wss://[::1/ws",
     "wss://[h]/ws",
     "wss://::1/ws",
+    "wss://[::1]x/ws",
+    "wss://x[::1]/ws",
+    "wss://[::1]443/ws",
+    "wss://[fe80::1%25]/ws",
+    "wss://[fe80::1%]/ws",
+    "wss://[fe80::1%25eth0/1]/ws",
+    "wss://[192.0.2.1]/ws",
+    "wss://999.1.1.1/ws",
+    "wss://192.0.2/ws",
+    "wss://192.0.2.1./ws",
+    "wss://192.0.2.01/ws",
+    "wss://router.example.7/ws",
     "wss://unix:/tmp/socket",
     "wss://-h/ws",
     "wss://h..example/ws",
@@ -112,8 +126,18 @@ def test_what_is_accepted_can_be_connected(url: str) -> None:
         ("wss://h/ws#secret", "wss://h/ws#[concealed]"),
         ("wss://user:se/cret@h/ws", "wss://[concealed]@h/ws"),
         ("wss://user:se@cret@h:0/ws", "wss://[concealed]@h:0/ws"),
+        ("wss://user:1?secret@h/ws", "wss://[concealed]"),
+        ("wss://h/ws?mail=a@secret", "wss://[concealed]"),
         ("user:secret@h", "[concealed]@h"),
         ("wss://h/ws?a=1#b", "wss://h/ws?[concealed]"),
+        ("user:secret@h//ws", "[concealed]@h//ws"),
+        ("wss:/user:secret@h//ws", "[concealed]@h//ws"),
+        ("h?token=secret//x", "h?[concealed]"),
+        ("//user:secret@h/ws", "//[concealed]@h/ws"),
+        ("wss://user:secret", "wss://user:[concealed]"),
+        ("wss://user:secret/ws", "wss://user:[concealed]/ws"),
+        ("wss://[::1]:443/ws", "wss://[::1]:443/ws"),
+        ("wss://[fe80::1%25eth0]/ws", "wss://[fe80::1%25eth0]/ws"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, seen: str) -> None:
@@ -130,5 +154,23 @@ def test_no_password_is_ever_shown(user: str, password: str) -> None:
         assert "secret" not in str(refused.value)
 
 
-def test_the_secrets_of_an_address_are_known_as_they_are_and_decoded() -> None:
-    assert set(secrets("wss://u:p%40ss@h/ws?token=a%20b&x=y")) == {"p%40ss", "p@ss", "a b", "y"}
+def test_a_password_is_not_shown_however_long_it_is() -> None:
+    for url in (f"wss://user:{'secret' * 1000}@h/ws", f"wss://h/ws?token={'secret' * 1000}"):
+        assert "secret" not in shown(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("wss://u:p%40ss@h/ws?token=a%20b&x=y", {"p%40ss", "p@ss", "a%20b", "a b", "y"}),
+        ("wss://h/ws?an-api-token", {"an-api-token"}),
+        ("wss://an-api-token@h/ws", {"an-api-token"}),
+        ("wss://h/ws?token=a+b&empty=&&flag", {"a+b", "a b", "flag"}),
+        ("wss://h/ws", set()),
+        ("wss://[::1/ws?token=a", {"a"}),
+    ],
+)
+def test_the_secrets_of_an_address_are_known_as_they_are_and_decoded(
+    url: str, known: set[str]
+) -> None:
+    assert set(secrets(url)) == known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,15 @@ def foreign(node: Node, tmp_path: Path) -> Path:
 
     key = ec.generate_private_key(ec.SECP256R1())
     own = x509.load_pem_x509_certificate(node.ca_pem)
+    now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(own.subject)
         .issuer_name(own.subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(own.not_valid_before_utc)
-        .not_valid_after(own.not_valid_after_utc)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
