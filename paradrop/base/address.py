@@ -24,7 +24,6 @@ take (RFC 9110, section 4.1)."""
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//")
 _BRACKETED = re.compile(r"(.*@)?\[([0-9A-Fa-f:.]+)(?:%(?:25)?(?!25\])[\w.-]+)?\](:\d*)?", re.ASCII)
-_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*$|:)?(.*)")
 _CONCEALED = "[concealed]"
 
 
@@ -62,10 +61,12 @@ def shown(address: str) -> str:
     user = f"{_CONCEALED}@" if at else ""
     place, mark, _ = _at_first(r"[?#]", after)
     host, slash, path = place.partition("/")
-    name, colon, no_port = _HOST.findall(host)[0]
-    odd = _CONCEALED if no_port else ""
+    in_brackets = host.find("]") + 1 if host.startswith("[") else 0
+    port = host[in_brackets:].partition(":")[2]
+    if not host.startswith(":") and port.strip("0123456789"):  # it may be a password
+        host = f"{host.removesuffix(port)}{_CONCEALED}"
     end = f"{mark}{_CONCEALED}" if mark else ""
-    return f"{scheme}{user}{name}{colon}{odd}{slash}{path}{end}"[:LONGEST]
+    return f"{scheme}{user}{host}{slash}{path}{end}"[:LONGEST]
 
 
 def secrets(address: str) -> Iterator[str]:

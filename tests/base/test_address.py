@@ -135,6 +135,7 @@ def test_what_is_accepted_can_be_connected(url: str) -> None:
         ("h?token=secret//x", "h?[concealed]"),
         ("//user:secret@h/ws", "//[concealed]@h/ws"),
         ("wss://user:secret", "wss://user:[concealed]"),
+        ("wss://::1/ws", "wss://::1/ws"),
         ("wss://user:secret/ws", "wss://user:[concealed]/ws"),
         ("wss://[::1]:443/ws", "wss://[::1]:443/ws"),
         ("wss://[fe80::1%25eth0]/ws", "wss://[fe80::1%25eth0]/ws"),
