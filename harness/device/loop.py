@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_ENDING_SECONDS = 10.0
 
 _starting = threading.Lock()
 
@@ -30,7 +31,22 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
     """Run a coroutine on the loop and wait for its result.
 
     @param timeout: seconds.
-    @raise TimeoutError: it took longer; it is cancelled.
+    @raise TimeoutError: it took longer.
+
+    Whatever ends the wait, a signal too, the coroutine has ended when this returns.
     """
-    # the time-out is the loop's, so that a coroutine that is late has ended when this returns
-    return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, timeout), _loop()).result()
+    ended = threading.Event()
+
+    async def bounded() -> T:
+        try:
+            return await asyncio.wait_for(coroutine, timeout)
+        finally:
+            ended.set()
+
+    running = asyncio.run_coroutine_threadsafe(bounded(), _loop())
+    try:
+        return running.result()
+    except BaseException:
+        if running.cancel():  # a signal was raised in this thread
+            ended.wait(_ENDING_SECONDS)
+        raise

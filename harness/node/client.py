@@ -148,7 +148,7 @@ class Client:
         result = crochet.run_in_reactor(start)()
         try:
             return result.wait(max(0.0, timeout))
-        except crochet.TimeoutError:
+        except BaseException:  # a signal, too, may have ended the wait
             result.cancel()
             raise
 
