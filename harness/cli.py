@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 try:
     import typer
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 except ImportError as error:  # the command is there wherever the library is
@@ -44,7 +43,7 @@ USAGE_STATUS = 2
 app = typer.Typer(no_args_is_help=True, help="Emulated routers, and suites that run on them.")
 images = typer.Typer(no_args_is_help=True, help="Router images and their cache.")
 app.add_typer(images, name="image")
-console = Console(stderr=True, highlight=False)
+console = terminal.console(stderr=True, highlight=False)
 
 
 def _kinds(incomplete: str) -> list[str]:
@@ -186,7 +185,7 @@ def doctor_(
     for each in findings:
         mark = f"[green]{good_mark}[/]" if each.good else f"[red]{bad_mark}[/]"
         table.add_row(mark, each.what, escape(str(each)))
-    Console(highlight=False).print(table)
+    terminal.console(highlight=False).print(table)
     for each in bad:
         console.print(f"[red]hil:[/] {escape(str(each))}", soft_wrap=True)
     raise typer.Exit(1 if bad else 0)

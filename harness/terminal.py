@@ -1,13 +1,18 @@
 """The shell that a command was started from: made fit for one, whatever it is like.
 
-Streams that are closed, encodings without our characters, a umask that takes from us what is ours.
+Streams that are closed, encodings without our characters, a umask that takes from us what is ours,
+a width of nothing.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+from typing import Any
+
+from rich.console import Console
 
 
 def prepare() -> None:
@@ -31,3 +36,8 @@ def shows(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def console(**options: Any) -> Console:
+    """Where we print, as wide as the terminal. `rich` alone takes `COLUMNS=0` at its word."""
+    return Console(width=shutil.get_terminal_size().columns, **options)

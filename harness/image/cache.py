@@ -21,6 +21,8 @@ from typing import IO, Any
 
 from harness.errors import ImageError, InfrastructureError
 from harness.image.digest import sha256
+from paradrop.base.environment import user_home
+from paradrop.base.exceptions import SettingsError
 
 MANIFEST = "manifest.json"
 LOCKS = Path("/proc/locks")
@@ -35,16 +37,20 @@ Manifest = dict[str, Any]
 def folder() -> Path:
     """Where images are kept: `paradrop-hil/images` of the user's cache.
 
+    An `XDG_CACHE_HOME` that is not absolute does not count (XDG Base Directory Specification).
+
     @raise InfrastructureError: we are nobody who has one.
     """
-    try:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError as error:
-        raise InfrastructureError(
-            f"there is no home folder for the user {os.getuid()}",
-            hint="set HOME, or XDG_CACHE_HOME",
-        ) from error
-    return Path(cache).absolute() / "paradrop-hil" / "images"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():
+        try:
+            cache = user_home().absolute() / ".cache"
+        except SettingsError as error:
+            raise InfrastructureError(
+                f"there is no home folder for the user {os.getuid()}",
+                hint="set HOME, or XDG_CACHE_HOME",
+            ) from error
+    return cache / "paradrop-hil" / "images"
 
 
 def lock_of(target: Path) -> Path:

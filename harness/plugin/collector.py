@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rich.console import Console
 
 from harness import report as reports
+from harness import terminal
 from harness.errors import HarnessError, UsageError
 from harness.evidence import keeping
 from harness.evidence.fitting import fit, shortened
@@ -204,7 +204,7 @@ class Collector:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.result is not None:
             terminalreporter.write_line("")
-            console = Console(force_terminal=terminalreporter.hasmarkup)
+            console = terminal.console(force_terminal=terminalreporter.hasmarkup)
             with console.capture() as shown:
                 console.print(reports.table(self.result))
             terminalreporter.write(shown.get())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-HIL = shlex.quote(str(Path(sys.executable).with_name("hil")))
+HIL_PATH = str(Path(sys.executable).with_name("hil"))
+HIL = shlex.quote(HIL_PATH)
 
 SHELLS = {
     "latin-1": "PYTHONIOENCODING=latin-1 {}",
@@ -23,6 +24,7 @@ SHELLS = {
     "nothing open": "{} <&- >&- 2>&-",
     "full stdout": "{} >/dev/full",
     "narrow and dumb": "COLUMNS=20 TERM=dumb NO_COLOR=1 {}",
+    "no width": "COLUMNS=0 LINES=0 {}",
     "umask 0777": "umask 0777; {}",
     "no scratch": "TMPDIR=/nonexistent {}",
     "relative cache": "XDG_CACHE_HOME=relative {}",
@@ -68,3 +70,19 @@ def test_good_and_bad_can_be_told_apart_in_any_encoding(encoding: str, tmp_path:
         text=True,
     )
     assert {line.split()[0] for line in done.stdout.splitlines() if line[0] != " "} <= {"ok", "no"}
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "-1", "wide", ""])
+def test_a_width_that_is_none_leaves_everything_to_be_read(columns: str, tmp_path: Path) -> None:
+    doctor = [HIL_PATH, "doctor", "--device", "process"]
+    environment = {**os.environ, "COLUMNS": columns}
+    done = subprocess.run(doctor, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "cross" in done.stdout
+
+
+def test_the_table_of_a_run_has_the_width_of_its_terminal(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(node): assert node.url\n")
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--report", "r", "test_it.py"]
+    environment = {**os.environ, "COLUMNS": "0"}
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "no device" in done.stdout

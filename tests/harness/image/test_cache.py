@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import re
 import threading
 import time
@@ -23,6 +24,17 @@ Build = Callable[[Path], cache.Manifest]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "paradrop-hil" / "images"
+
+
+@pytest.mark.parametrize("own", ["/home/of/mine", ""])
+@pytest.mark.parametrize("set_to", ["", " ", "relative", "./here", "~/cache"])
+def test_without_a_cache_of_an_absolute_path_the_one_of_the_home_is_used(
+    set_to: str, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", set_to)
+    monkeypatch.setenv("HOME", own)
+    home = own or pwd.getpwuid(os.getuid()).pw_dir
+    assert cache.folder() == Path(home, ".cache/paradrop-hil/images")
 
 
 class Recipe:
