@@ -29,7 +29,7 @@ from harness.evidence.results import (
 from harness.plugin import LACKS, chosen, kind_of
 from harness.plugin.fixtures import BENCH, CURRENT, STARTED
 from harness.plugin.judging import judge, message
-from harness.plugin.naming import full_name, result_id
+from harness.plugin.naming import full_name, result_id, suite
 from harness.plugin.tally import FINDING, Tally
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def unjudged(item: pytest.Item) -> Finding:
     doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
     return {
         "id": result_id(item),
-        "suite": item.path.stem.removeprefix("test_"),
+        "suite": suite(item.nodeid),
         "title": doc.strip().partition("\n\n")[0].replace("\n", " "),
         "device": kind_of(item) or NO_DEVICE,
         "verdict": Verdict.PASSED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -12,6 +13,20 @@ from harness.device import label
 def full_name(item: pytest.Item) -> str:
     """pytest's name of a test, with all parameters, without the group that pytest-xdist adds."""
     return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
+
+
+def ungrouped(nodeid: str) -> str:
+    """pytest's name of a test, without the group that pytest-xdist adds."""
+    path, colons, test = nodeid.partition("::")
+    function, _, parameters = test.partition("[")
+    if "]" in parameters:  # an @ before the last bracket belongs to a parameter
+        return f"{path}::{function}[{parameters.rpartition(']')[0]}]"
+    return f"{path}{colons}{test.partition('@')[0]}"
+
+
+def suite(nodeid: str) -> str:
+    """The suite that a test belongs to: its file, without `test_`."""
+    return PurePosixPath(nodeid.partition("::")[0]).stem.removeprefix("test_")
 
 
 def result_id(item: pytest.Item) -> str:

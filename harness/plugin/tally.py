@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from harness.evidence.results import (
     Verdict,
 )
 from harness.plugin import DESELECTED
+from harness.plugin.naming import suite, ungrouped
 from harness.plugin.workers import Plans
 
 CRASHED = "???"
@@ -69,11 +69,11 @@ class Tally:
     # -- what pytest tells
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._wanted |= Counter(name_of(item.nodeid) for item in session.items)
+        self._wanted |= Counter(ungrouped(item.nodeid) for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        self._wanted |= Counter(name_of(nodeid) for nodeid in ids)
+        self._wanted |= Counter(ungrouped(nodeid) for nodeid in ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -88,10 +88,11 @@ class Tally:
         text = _reason(report) if report.skipped else _last_line(report)
         verdict = Verdict.SKIPPED if report.skipped else Verdict.SUITE
         details = "" if report.skipped else report.longreprtext
-        suite = PurePosixPath(report.nodeid.partition("::")[0]).stem.removeprefix("test_")
         if all(test.id != report.nodeid for test in self.tests):  # each worker reports it
             self.tests.append(
-                TestResult(report.nodeid, suite, "", NO_DEVICE, verdict, 0.0, text, details)
+                TestResult(
+                    report.nodeid, suite(report.nodeid), "", NO_DEVICE, verdict, 0.0, text, details
+                )
             )
         if report.failed:
             self.problem = f"{report.nodeid} can't be collected"
@@ -100,7 +101,7 @@ class Tally:
         if hasattr(report, "context") and not report.failed:
             return  # of a part of a test (`subtests`), which alone decides nothing
         worker = getattr(report, "node", None)
-        key = (worker.gateway.id if worker is not None else "", name_of(report.nodeid))
+        key = (worker.gateway.id if worker is not None else "", ungrouped(report.nodeid))
         if report.when == CRASHED:
             self._died.pop(key[0], None)
         if report.when == "setup" and key in self._open:  # it is tried again
@@ -182,18 +183,8 @@ def outcome(reports: list[pytest.TestReport]) -> tuple[Verdict | None, str, str]
 
 def _nameless(name: str) -> dict[str, Any]:
     """The result of a test of which only pytest's name is known."""
-    suite = PurePosixPath(name.partition("::")[0]).stem.removeprefix("test_")
-    known = {"id": name, "suite": suite, "title": "", "device": NO_DEVICE}
+    known = {"id": name, "suite": suite(name), "title": "", "device": NO_DEVICE}
     return known | {"verdict": Verdict.PASSED}
-
-
-def name_of(nodeid: str) -> str:
-    """pytest's name of a test, without the group that pytest-xdist adds to it."""
-    name, bracket, parameters = nodeid.partition("[")
-    if bracket:
-        return f"{name}[{parameters.rpartition(']')[0]}]"
-    path, colons, function = nodeid.rpartition("::")
-    return f"{path}{colons}{function.partition('@')[0]}" if colons else nodeid
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.errors import InfrastructureError
 from harness.evidence.keeping import JUNIT, PAGE, RESULT
 from harness.evidence.results import RunResult, write_text
 from harness.report.html import page
@@ -12,18 +11,7 @@ from harness.report.junit import junit
 from harness.report.kinds import kinds
 from harness.report.table import table
 
-__all__ = ["junit", "kinds", "page", "save", "table", "write"]
-
-
-def write(result: RunResult, folder: Path) -> Path:
-    """L{save} a report.
-
-    @return: the page.
-    @raise InfrastructureError: not all of it can be written.
-    """
-    if lost := save(result, folder):
-        raise InfrastructureError(f"a report can't be written: {'; '.join(lost)}")
-    return folder / PAGE
+__all__ = ["junit", "kinds", "page", "save", "table"]
 
 
 def save(result: RunResult, folder: Path) -> list[str]:

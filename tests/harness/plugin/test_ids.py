@@ -57,7 +57,7 @@ SAME = "def test_plain(device_kind, bench): assert False"
 @pytest.fixture(scope="module", params=[[], ["-n", "2", "--dist", "loadgroup"]])
 def ran(request: pytest.FixtureRequest, suites: Callable[..., Any]) -> Any:
     made = suites(test_b=SUITE, test_ü=SAME)
-    for folder in ("one", "two"):
+    for folder in ("one", "[2]@two"):
         (made.folder / folder).mkdir()
         (made.folder / folder / "test_same.py").write_text(SAME)
     (made.folder / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
@@ -75,7 +75,7 @@ def test_ids(ran: Any) -> None:
     wanted |= {f"test_b.py::TestClass::test_b[{number}]" for number in (1, 2)}
     wanted |= {f"test_b.py::test_of_a_fixture[{kind}]" for kind in ("process", "other")}
     wanted |= {"test_b.py::test_plain", "test_b.py::test_without", "test_ü.py::test_plain"}
-    wanted |= {"one/test_same.py::test_plain", "two/test_same.py::test_plain"}
+    wanted |= {"one/test_same.py::test_plain", "[2]@two/test_same.py::test_plain"}
     ids = [test["id"] for test in ran.result["tests"]]
     assert sorted(ids) == sorted(wanted)
     assert ran.result["problem"] == ""

@@ -11,6 +11,7 @@ import pytest
 import samples
 
 from harness.errors import MissingToolError
+from harness.evidence.keeping import PAGE
 from harness.evidence.results import (
     EvidenceFile,
     Measurement,
@@ -18,7 +19,7 @@ from harness.evidence.results import (
     RunVerdict,
     run_verdict,
 )
-from harness.report import page, write
+from harness.report import page, save
 
 # Without the background flags Chromium calls home at every start.
 FLAGS = [
@@ -103,7 +104,8 @@ def asks_nobody(text: str) -> None:
 
 
 def test_a_browser_shows_the_verdict_the_failures_and_their_evidence(tmp_path: Path) -> None:
-    report = write(samples.mixed(5, samples.HOSTILE), tmp_path / "qualification")
+    assert save(samples.mixed(5, samples.HOSTILE), tmp_path / "qualification") == []
+    report = tmp_path / "qualification" / PAGE
     seen = chromium(tmp_path / "profile", "--dump-dom", report.as_uri())
     dom = Dom(seen)
     asks_nobody(seen)
@@ -145,7 +147,8 @@ def test_each_cell_says_its_verdict_in_words() -> None:
 
 @pytest.mark.parametrize("width", [1400, 700])
 def test_a_picture_can_be_taken_of_it_wide_and_narrow(tmp_path: Path, width: int) -> None:
-    report = write(samples.passing(), tmp_path)
+    assert save(samples.passing(), tmp_path) == []
+    report = tmp_path / PAGE
     picture = tmp_path / "report.png"
     size = f"--window-size={width},900"
     chromium(tmp_path / "profile", f"--screenshot={picture}", size, report.as_uri())

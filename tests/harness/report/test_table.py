@@ -9,7 +9,7 @@ import samples
 from rich.console import Console
 
 from harness.evidence.results import RunResult
-from harness.report import table, write
+from harness.report import save, table
 
 
 def printed(result: RunResult, width: int = 110) -> str:
@@ -38,7 +38,7 @@ def test_markup_of_a_router_is_text() -> None:
 
 def test_all_three_files_are_written_whole(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "qualification"
-    assert write(samples.mixed(), folder) == folder / "report.html"
+    assert save(samples.mixed(), folder) == []
     assert sorted(file.name for file in folder.iterdir()) == [
         "junit.xml",
         "report.html",
