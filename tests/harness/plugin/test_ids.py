@@ -51,7 +51,14 @@ def test_plain(device_kind, bench): assert False
 def test_without(): pass
 """
 
-SAME = "def test_plain(device_kind, bench): assert False"
+SAME = """
+import pytest
+
+def test_plain(device_kind, bench): assert False
+
+@pytest.mark.xdist_group("together")
+def test_grouped(): pass
+"""
 
 
 @pytest.fixture(scope="module", params=[[], ["-n", "2", "--dist", "loadgroup"]])
@@ -74,8 +81,9 @@ def test_ids(ran: Any) -> None:
     wanted |= {f"test_b.py::test_of_two[{two}]" for two in ("process-process", "process-x")}
     wanted |= {f"test_b.py::TestClass::test_b[{number}]" for number in (1, 2)}
     wanted |= {f"test_b.py::test_of_a_fixture[{kind}]" for kind in ("process", "other")}
-    wanted |= {"test_b.py::test_plain", "test_b.py::test_without", "test_ü.py::test_plain"}
-    wanted |= {"one/test_same.py::test_plain", "[2]@two/test_same.py::test_plain"}
+    wanted |= {"test_b.py::test_plain", "test_b.py::test_without"}
+    for file in ("test_ü.py", "one/test_same.py", "[2]@two/test_same.py"):
+        wanted |= {f"{file}::test_plain", f"{file}::test_grouped"}
     ids = [test["id"] for test in ran.result["tests"]]
     assert sorted(ids) == sorted(wanted)
     assert ran.result["problem"] == ""
