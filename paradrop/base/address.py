@@ -39,6 +39,8 @@ def check(address: object, schemes: Sequence[str] = WAMP) -> str:
     """
     if not isinstance(address, str):
         raise AddressError(f"an address has to be text, not {type(address).__name__}")
+    if not address.strip():
+        raise AddressError("an empty text is no usable address")
     why = _fault(address, schemes)
     if why:
         raise AddressError(f"the URL {shown(address)} is no usable address: {why}")

@@ -28,7 +28,8 @@ class Range(NamedTuple):
         return self.least <= value <= self.most or bool(self.off and value == 0)
 
     def __str__(self) -> str:
-        return f"{'0, or ' if self.off else ''}from {self.least:.15g} to {self.most:.15g}"
+        least, most = (int(end) if end == int(end) else end for end in (self.least, self.most))
+        return f"{'0, or ' if self.off else ''}from {least} to {most}"
 
 
 def parse(text: str) -> Value:
@@ -38,7 +39,7 @@ def parse(text: str) -> Value:
     constants: dict[str, Value] = {"true": True, "false": False, "none": None}
     if text.lower() in constants:
         return constants[text.lower()]
-    if "_" in text:
+    if "_" in text or not text.isascii():  # Python would take 1_000 and the digits of any script
         return text
     try:
         return int(text)

@@ -367,6 +367,8 @@ def test_a_folder_in_place_of_the_file_is_an_error() -> None:
         ("nan", "nan"),
         ("inf", "inf"),
         ("1_000", "1_000"),
+        ("\N{ARABIC-INDIC DIGIT THREE}", "\N{ARABIC-INDIC DIGIT THREE}"),
+        ("1\N{NO-BREAK SPACE}", "1\N{NO-BREAK SPACE}"),
         ("10.0.0.1", "10.0.0.1"),
     ],
 )
