@@ -35,18 +35,26 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
 
     Whatever ends the wait, a signal too, the coroutine has ended when this returns.
     """
+    loop = _loop()
+    tasks: list[asyncio.Task[T]] = []
     ended = threading.Event()
 
-    async def bounded() -> T:
-        try:
-            return await asyncio.wait_for(coroutine, timeout)
-        finally:
+    def start() -> None:
+        task = loop.create_task(asyncio.wait_for(coroutine, timeout))
+        tasks.append(task)
+        task.add_done_callback(lambda _: ended.set())
+
+    def cancel() -> None:
+        for task in tasks:
+            task.cancel()
+        if not tasks:
             ended.set()
 
-    running = asyncio.run_coroutine_threadsafe(bounded(), _loop())
     try:
-        return running.result()
-    except BaseException:
-        if running.cancel():  # a signal was raised in this thread
-            ended.wait(_ENDING_SECONDS)
+        loop.call_soon_threadsafe(start)
+        ended.wait()
+    except BaseException:  # a signal was raised in this thread
+        loop.call_soon_threadsafe(cancel)
+        ended.wait(_ENDING_SECONDS)
         raise
+    return tasks[0].result()
