@@ -9,9 +9,9 @@ class Lasting:
 
     A session counts from its join to the last sign of life of the router: the time that it takes
     to notice that a router is silent is no part of it. It lasted when that is `least` seconds or
-    more. After a session that lasted less than `STEADY` times that, the next one has to last as
-    long as `STEADY` says: a router that ends every session after a little more than `least`
-    seconds is joined ever more rarely, too.
+    more. When one that lasted was shorter than `STEADY` times that, the later ones have to be as
+    long as `STEADY` says, until one is: a router that ends every session after a little more than
+    `least` seconds is joined ever more rarely, too.
     """
 
     STEADY = 6
@@ -20,7 +20,7 @@ class Lasting:
         self._joined_at = 0.0
         self._over_at: float | None = None
         self._broken = False
-        self._was_short = False
+        self._has_to_be_steady = False
 
     def joined(self, now: float) -> None:
         self._joined_at, self._over_at, self._broken = now, None, False
@@ -37,6 +37,8 @@ class Lasting:
     def judge(self, least: float) -> bool:
         """@return: whether the session that is over lasted."""
         lasted = (self._over_at or 0.0) - self._joined_at
-        needed = least * self.STEADY if self._was_short else least
-        self._was_short = lasted < least * self.STEADY
+        steady = least * self.STEADY
+        needed = steady if self._has_to_be_steady else least
+        if lasted >= least:
+            self._has_to_be_steady = lasted < steady
         return lasted >= needed and not self._broken

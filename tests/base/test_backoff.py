@@ -176,6 +176,27 @@ class TestSessionsThatDoNotLast:
             limits.append(limit(connector, clock))
         assert limits == [1, 2, 4, 8, 16, 32, 60, 60]
 
+    def test_one_that_ended_at_once_does_not_count_against_the_next(
+        self, connector: Connector, clock: Clock
+    ) -> None:
+        connector.join()
+        clock.advance(0.3)
+        connector.lose()
+        waits(connector, clock, 7)
+        connector.join()
+        clock.advance(BaseClientFactory.LASTING + 1)
+        connector.lose()
+        assert limit(connector, clock) == 1
+
+    def test_short_and_very_short_ones_in_turn(self, connector: Connector, clock: Clock) -> None:
+        limits = []
+        for seconds in (11, 0.3) * 4:
+            connector.join()
+            clock.advance(seconds)
+            connector.lose()
+            limits.append(limit(connector, clock))
+        assert limits == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60])
+
     def test_until_one_lasts_for_a_while(self, connector: Connector, clock: Clock) -> None:
         for seconds in (11, 11, 11, 11):
             connector.join()
