@@ -5,18 +5,22 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, overload
 
 from harness.errors import CommandError, HarnessError, SuiteError, UsageError
 from harness.evidence.timeline import Timeline
 from harness.fault.clock import Clock
+from harness.fault.fault import Fault
 from harness.fault.freeze import Freeze
-from harness.fault.link import Link
+from harness.fault.injector import Injector
+from harness.fault.link import Link, LinkDown
 from harness.fault.power import Power
 from harness.fault.reboot import Reboot
+from harness.machine.protocols import Cable
 from paradrop.base import identity
 
 if TYPE_CHECKING:
@@ -42,8 +46,13 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
 class Ability(Generic[T]):
     """An attribute of a device that only a test with the right `needs` may use.
 
-    Its name is one of `CAPABILITIES`. A kind of device assigns the value.
+    Its name is one of `CAPABILITIES`.
+
+    @param word: makes what a test says, of the device's `part` of that name and its injector.
     """
+
+    def __init__(self, word: Callable[[Any, Injector], T]) -> None:
+        self._word = word
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -56,11 +65,7 @@ class Ability(Generic[T]):
         if device is None:
             return self
         device.demand(self._name)
-        value: T = device.__dict__[self._name]
-        return value
-
-    def __set__(self, device: Device, value: T) -> None:
-        device.__dict__[self._name] = value
+        return self._word(device.parts[self._name], device.injector)
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,9 @@ class Device(ABC):
     @ivar config: files for the configuration home, by name, present from the first boot on.
     @ivar asked: the capabilities that the current test asked for with `needs`; None: not in a test,
         everything may be used.
+    @ivar parts: what of it suffers faults, by capability: see `harness.machine.protocols`.
+    @ivar cables: those of its network cables that can be pulled, by the name of the network.
+    @ivar injector: does its faults.
     @ivar forks: those that were made of it; they end with it.
     @ivar give_up: frees memory that can be done without, when there is too little for a fork.
     """
@@ -133,10 +141,10 @@ class Device(ABC):
     config_home: PurePosixPath
     runtime_home: PurePosixPath
     daemon_user: str
-    power: Ability[Power] = Ability()
-    clock: Ability[Clock] = Ability()
-    freeze: Ability[Freeze] = Ability()
-    reboot: Ability[Reboot] = Ability()
+    power = Ability(Power)
+    clock = Ability(Clock)
+    freeze = Ability(Freeze)
+    reboot = Ability(Reboot)
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         self.folder = folder
@@ -145,7 +153,9 @@ class Device(ABC):
         self.config: dict[str, bytes] = {}
         self.name = f"{self.kind}-{folder.name}"
         self.asked: Set[str] | None = None
-        self.links: dict[str, Link] = {}
+        self.parts: dict[str, Any] = {}
+        self.cables: dict[str, Cable] = {}
+        self.injector = Injector(timeline, device=self.name)
         self.forks: list[Device] = []
         self.give_up: Callable[[], None] = lambda: None
 
@@ -385,10 +395,32 @@ class Device(ABC):
         @raise SuiteError: it has no such cable, or the test did not ask for `link`.
         """
         self.demand("link")
+        return Link(name, self._cable(name), self.injector)
+
+    @contextmanager
+    def suffers(self, fault: Fault[Any]) -> Iterator[None]:
+        """Any fault of a device, such as one that is read from a file, for the length of the block;
+        one that does not last is over when the block begins.
+
+        @raise SuiteError: it is no fault of this device, or the test did not ask for it.
+        """
+        if fault.target == "node":
+            raise SuiteError(f"{fault.name} is a fault of the node", device=self.name)
+        if fault.needs:
+            self.demand(fault.needs)
+        on = self._cable(fault.link) if isinstance(fault, LinkDown) else self._part(fault.needs)
+        with self.injector.held(fault, on):
+            yield
+
+    def _part(self, capability: str) -> Any:
+        """What of it suffers the faults of a capability; itself where none is needed."""
+        return self.parts[capability] if capability else self
+
+    def _cable(self, name: str) -> Cable:
         try:
-            return self.links[name]
+            return self.cables[name]
         except KeyError:
-            there = ", ".join(self.links) or "none that can be unplugged"
+            there = ", ".join(self.cables) or "none that can be unplugged"
             raise SuiteError(
                 f"has no cable {name!r}", device=self.name, hint=f"there are: {there}"
             ) from None

@@ -12,22 +12,29 @@ from pathlib import Path
 from harness.device import kernel, wan
 from harness.device.base import Device
 from harness.device.boots import Boots
+from harness.device.carrier import carrier
 from harness.device.console import Console
 from harness.device.machine import Machine
 from harness.errors import BootError, DeviceError, HarnessError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.fault.clock import Clock
-from harness.fault.freeze import Freeze
-from harness.fault.link import Link
-from harness.fault.power import Power
-from harness.fault.reboot import Reboot
+from harness.machine.functions import (
+    CableFunctions,
+    PauseFunctions,
+    RebootFunctions,
+    SupplyFunctions,
+)
 
 REBOOT_SECONDS = 60
 """From an order until the machine begins to boot: its daemons are stopped in order."""
 
 
 class EmulatedDevice(Device):
-    """A machine while it has power, with a card for mgmt and one for wan."""
+    """A machine while it has power, with a card for mgmt and one for wan.
+
+    @ivar wan_card: what its system calls the latter.
+    """
+
+    wan_card = "eth1"
 
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         super().__init__(folder, timeline, argument)
@@ -37,11 +44,15 @@ class EmulatedDevice(Device):
         self._boots = itertools.count(1)
         card = secrets.token_bytes(2)
         self._addresses = [bytes((0x52, 0x54, 0, number)) + card for number in (2, 3)]
-        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self._power_off, self._supply, timeline)
-        self.clock = Clock(self.name, self.succeed, timeline)
-        self.freeze = Freeze(self.name, self._freeze, timeline)
-        self.reboot = Reboot(self.name, self.succeed, self._rebooted, timeline)
+        self.cables = {"wan": CableFunctions(self._set_link, self._is_plugged)}
+        self.parts = {
+            "power": SupplyFunctions(self._power_off, self._supply, self._has_power),
+            "clock": self,
+            "freeze": PauseFunctions(
+                lambda: self.on.pause(), lambda: self.on.resume(), lambda: self.on.is_paused()
+            ),
+            "reboot": RebootFunctions(self.succeed, self._rebooted),
+        }
 
     @property
     def on(self) -> Machine:
@@ -121,8 +132,14 @@ class EmulatedDevice(Device):
         if self._machine is not None:
             self._machine.set_link("wan", up)
 
-    def _freeze(self, frozen: bool) -> None:
-        self.on.pause() if frozen else self.on.resume()
+    def _has_power(self) -> bool:
+        return self._machine is not None and self._machine.running
+
+    def _is_plugged(self) -> bool:
+        """As its kernel sees it; without power, or while it stands still, nobody looks."""
+        if self._machine is None or self._machine.is_paused():
+            return self._plugged
+        return carrier(self, self.wan_card)
 
     def wan(self, port: int) -> tuple[str, int]:
         return wan.HOST, port

@@ -301,6 +301,9 @@ class Machine:
         """Have it stand still."""
         self._tell("stop", {})
 
+    def is_paused(self) -> bool:
+        return bool(self._tell("query-status", {})["status"] == "paused")
+
     def resume(self) -> None:
         """Go on after a `pause`, a `save` or a `load`."""
         self._tell("cont", {})

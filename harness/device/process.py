@@ -21,9 +21,7 @@ from harness.device.console import watch
 from harness.device.relay import Relay
 from harness.errors import CommandError, DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.fault.freeze import Freeze
-from harness.fault.link import Link
-from harness.fault.power import Power
+from harness.machine.functions import CableFunctions, PauseFunctions, SupplyFunctions
 
 START_SECONDS = 30
 
@@ -47,9 +45,17 @@ class ProcessDevice(Device):
         self._child: Child | None = None
         self._relays: dict[int, Relay] = {}
         self._plugged = True
-        self.links = {"wan": Link(self.name, "wan", self._switch, timeline)}
-        self.power = Power(self.name, self._cut, lambda: self.daemon("start"), timeline)
-        self.freeze = Freeze(self.name, self._freeze, timeline)
+        self.cables = {"wan": CableFunctions(self._switch, self._is_plugged)}
+        self.parts = {
+            "power": SupplyFunctions(
+                self._cut, lambda: self.daemon("start"), lambda: self._child is not None
+            ),
+            "freeze": PauseFunctions(
+                lambda: self._send(signal.SIGSTOP),
+                lambda: self._send(signal.SIGCONT),
+                self._is_stopped,
+            ),
+        }
         # its settings are its own: a variable of our shell may have the name of one
         self._environment = environment.of_python(
             Path(paradrop.__file__).parents[1],
@@ -138,9 +144,19 @@ class ProcessDevice(Device):
         for relay in self._relays.values():
             relay.switch(plugged)
 
-    def _freeze(self, frozen: bool) -> None:
+    def _is_plugged(self) -> bool:
+        return any(relay.plugged for relay in self._relays.values()) or self._plugged
+
+    def _send(self, number: signal.Signals) -> None:
         if self._child is not None:
-            self._child.send(signal.SIGSTOP if frozen else signal.SIGCONT)
+            self._child.send(number)
+
+    def _is_stopped(self) -> bool:
+        """Whether the kernel says so of each of its threads; proc(5)."""
+        if self._child is None:
+            return True
+        stats = Path(f"/proc/{self._child.pid}/task").glob("*/stat")
+        return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in stats)
 
     def _cut(self) -> None:
         if self._child is not None:

@@ -30,6 +30,10 @@ class Relay:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def plugged(self) -> bool:
+        return self._plugged.is_set()
+
     def switch(self, plugged: bool) -> None:
         async def switch() -> None:
             if plugged:

@@ -1,6 +1,5 @@
-"""What can go wrong with a router, a module for each kind of fault.
+"""What can go wrong with a device, a network or a node, a module for each kind of fault.
 
-A device says which it can suffer (`Device.capabilities`); the names of those are the words of
-`@pytest.mark.needs(...)`. Every fault is on the time line, from its beginning to its end: see
-`harness.fault.injector`.
+A fault is a value (`harness.fault.fault`); `harness.fault.catalogue` has them all, and
+`harness.fault.injector` does them. The words of a test, such as `device.power`, make these values.
 """

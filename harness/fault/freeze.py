@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 
-from harness.evidence.timeline import Timeline
-from harness.fault.injector import Lasting
+from harness.fault.fault import Fault
+from harness.fault.injector import Injector
+from harness.machine.protocols import Pause
+
+
+@dataclass(frozen=True)
+class Frozen(Fault[Pause]):
+    """Nothing on the device runs; time goes on around it."""
+
+    name: ClassVar[str] = "freeze"
+    target: ClassVar[str] = "machine"
+    needs: ClassVar[str] = "freeze"
+    lasts: ClassVar[bool] = True
+
+    def begin(self, on: Pause) -> None:
+        on.pause()
+
+    def proof(self, on: Pause, before: None) -> Mapping[str, object]:
+        if not self.soon(on.is_paused):
+            raise self.unproven("the device still runs")
+        return {"paused": True}
+
+    def end(self, on: Pause) -> None:
+        on.resume()
 
 
 class Freeze:
-    """@param switch: stops the device (True) or lets it go on (False); supplied by its kind."""
+    """What a test says of a device that can stand still."""
 
-    def __init__(self, device: str, switch: Callable[[bool], None], timeline: Timeline) -> None:
-        self._device = device
-        self._switch = switch
-        self._fault = Lasting(timeline)
+    def __init__(self, pause: Pause, injector: Injector) -> None:
+        self._pause = pause
+        self._injector = injector
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """The device stands still inside the block and goes on after it."""
-        self._fault.begin("freeze", lambda: self._switch(True), device=self._device)
-        try:
+        with self._injector.held(Frozen(), self._pause):
             yield
-        finally:
-            self._fault.end(lambda: self._switch(False))

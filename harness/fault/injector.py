@@ -5,64 +5,90 @@ So whatever happens between the two events may be a consequence of the fault, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from harness.evidence.timeline import Timeline
+from harness.fault.fault import Fault
+
+T = TypeVar("T")
 
 
-@contextmanager
-def injected(timeline: Timeline | None, fault: str, **about: Any) -> Iterator[None]:
-    """Do in the block what the fault is. If that fails, its end says why.
+class Injector:
+    """Does the faults of one target, and undoes those that last.
 
-    @param fault: its name on the time line, such as `clock set`.
-    @param about: what else is said there, such as the device. No secrets.
+    @param target: what is said of it on the time line with each of its faults: `device="…"`.
     """
 
-    def record(event: str, **more: Any) -> None:
-        if timeline is not None:
-            timeline.record("fault", event, fault=fault, **about, **more)
-
-    record("begins")
-    try:
-        yield
-    except BaseException as error:
-        record("ends", error=_first_line(error))
-        raise
-    record("ends")
-
-
-class Lasting:
-    """A fault that one call begins and another ends, such as a cable that is out."""
-
-    def __init__(self, timeline: Timeline | None) -> None:
+    def __init__(self, timeline: Timeline | None, **target: str) -> None:
         self._timeline = timeline
-        self._held: ExitStack | None = None
+        self._target = target
+        self._begun: dict[str, tuple[Fault[Any], Any, ExitStack]] = {}
 
-    def begin(self, fault: str, do: Callable[[], object], **about: Any) -> None:
-        """Have it take effect. One that has begun already goes on.
+    @property
+    def begun(self) -> list[Fault[Any]]:
+        """The faults that go on, the oldest first."""
+        return [fault for fault, _, _ in self._begun.values()]
 
-        @param do: does it. If that raises, the fault has ended.
-        @param fault, about: see `injected`.
+    def begin(self, fault: Fault[T], on: T) -> None:
+        """Do a fault, and have it proved. If either fails, it has ended.
+
+        One that does not last is over when this returns. Where one that lasts goes on already, it
+        stays the same one.
+
+        @raise UnprovenError: it did not happen.
         """
-        if self._held is not None:
-            do()
-            return
-        with ExitStack() as held:
-            held.enter_context(injected(self._timeline, fault, **about))
-            do()
-            self._held = held.pop_all()
+        again = fault.lasts and fault.place in self._begun
+        with ExitStack() as ending:
+            if not again:
+                ending.enter_context(self._on_time_line(fault))
+            before = fault.before(on)
+            fault.begin(on)
+            self._record("proved", fault, **fault.proof(on, before))
+            if fault.lasts and not again:
+                self._begun[fault.place] = (fault, on, ending.pop_all())
 
-    def end(self, undo: Callable[[], object]) -> None:
-        """Undo it.
+    def end(self, fault: Fault[T], on: T) -> None:
+        """Undo the fault that goes on in the place of this one; without one, undo this all the
+        same. If that fails, the fault has ended."""
+        _, _, ending = self._begun.pop(fault.place, (None, None, ExitStack()))
+        with ending:
+            fault.end(on)
 
-        @param undo: does it, also if nothing has begun. If that raises, the fault has ended, and
-            its end says why.
+    @contextmanager
+    def held(self, fault: Fault[T], on: T) -> Iterator[None]:
+        """A fault that lasts as long as the block, whatever happens there."""
+        self.begin(fault, on)
+        try:
+            yield
+        finally:
+            self.end(fault, on)
+
+    def undo(self) -> None:
+        """End all that go on, the newest first; that one can't be ended stops none of the others.
+
+        @raise HarnessError: one can't be.
         """
-        held, self._held = self._held, None
-        with held or ExitStack():
-            undo()
+        with ExitStack() as all_of_them:
+            for fault, on, _ in self._begun.values():
+                all_of_them.callback(self.end, fault, on)
+
+    @contextmanager
+    def _on_time_line(self, fault: Fault[Any]) -> Iterator[None]:
+        self._record("begins", fault)
+        try:
+            yield
+        except BaseException as error:
+            self._record("ends", fault, error=_first_line(error))
+            raise
+        self._record("ends", fault)
+
+    def _record(self, event: str, fault: Fault[Any], **more: object) -> None:
+        if self._timeline is not None:
+            about = {"fault": fault.name} | self._target | asdict(fault)  # type: ignore[call-overload]
+            self._timeline.record("fault", event, **(about | more))
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,10 @@ from typing import Any, Self
 from harness.child import Child
 from harness.errors import InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.fault.injector import Lasting, injected
+from harness.fault.injector import Injector
+from harness.fault.realm import Revoked
+from harness.fault.router import NodeKilled, NodeRestarted, NodeStopped
+from harness.machine.functions import RealmFunctions, RouterFunctions
 from harness.node import certificates, crossbar
 from harness.node.config import crossbar_config
 from harness.node.log import message
@@ -49,7 +53,11 @@ class Node:
         self.log = folder / "crossbar.log"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._timeline = timeline
-        self._away = Lasting(timeline)
+        self.injector = Injector(timeline)
+        self._router = RouterFunctions(self._end, self._launch, self._pid, self._answers)
+        self._realm = RealmFunctions(
+            self._sessions, self._end_sessions, self._may_join, self._expel
+        )
         self._registry = Registry(folder / "registry.sqlite")
         self._certificates = certificates.issue(folder)
         self._plain, self._tls = ReservedPort(), ReservedPort()
@@ -86,20 +94,20 @@ class Node:
         ours = self.tls_port if tls else self.port
         return f"{'wss' if tls else 'ws'}://{host}:{port or ours}{PATH}"
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self) -> None:
         """Start crossbar and wait until it can be joined. Does nothing while it runs.
 
-        @raise InfrastructureError: it died, or can't be joined after `timeout` seconds.
+        @raise InfrastructureError: it died, or can't be joined after a minute.
         """
         if not self.running:
-            self._away.end(lambda: self._start(timeout))
+            self.injector.end(NodeStopped(), self._router)
 
-    def _start(self, timeout: float) -> None:
+    def _launch(self) -> None:
         config = crossbar_config(self.port, self.tls_port, self._certificates, self._registry.path)
         self._launched = self._record("start")
         self._child = crossbar.launch(self.folder, config, self._printed)
         self._wanted = True
-        self.wait_ready(timeout)
+        self.wait_ready()
 
     def wait_ready(self, timeout: float = 60) -> None:
         """Wait until somebody has really joined since the last start.
@@ -136,21 +144,22 @@ class Node:
 
     def stop(self) -> None:
         """End crossbar in good order."""
-        self._leave("node stop", "stop", Child.terminate)
+        self._leave(NodeStopped())
 
     def kill(self) -> None:
         """End crossbar and its worker at once, as a crash of the machine would."""
-        self._leave("node kill", "kill", Child.kill)
+        self._leave(NodeKilled())
 
-    def restart(self, timeout: float = 60) -> None:
+    def restart(self) -> None:
         """Stop it, and start it on the same ports."""
-        self._leave("node restart", "stop", Child.terminate)
-        self.start(timeout)
+        if self._child is None:
+            self.start()
+        else:
+            self.injector.begin(NodeRestarted(), self._router)
 
     def close(self) -> None:
         """Stop, and give the ports back."""
-        if self._child is not None:
-            self._end("stop", Child.terminate)
+        self._end(True)
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -183,10 +192,7 @@ class Node:
 
     def revoke(self, pdid: str) -> None:
         """Let a device join no more, and end the sessions it has."""
-        with injected(self._timeline, "revoke", pdid=pdid):
-            self._registry.revoke(pdid)
-            if self.running and self._control is not None:
-                self._control.end_sessions(pdid)
+        self.injector.begin(Revoked(pdid), self._realm)
 
     def add_batch(self, router_url: str, size: int = 1000) -> Batch:
         """A batch of `size` devices that may provision themselves.
@@ -200,18 +206,40 @@ class Node:
         """A client that calls and watches the devices; close it after use."""
         return Operator(self.url(tls=False), self._secret, timeline=self._timeline)
 
-    def _leave(self, fault: str, event: str, how: Callable[[Child], object]) -> None:
+    def _leave(self, fault: NodeStopped | NodeKilled) -> None:
         """Be away until the next start."""
         self._wanted = False
         if self._child is not None:
-            self._away.begin(fault, lambda: self._end(event, how))
+            self.injector.begin(fault, self._router)
 
-    def _end(self, event: str, how: Callable[[Child], object]) -> None:
+    def _end(self, gracefully: bool) -> None:
         self._wanted = False
-        assert self._child is not None
-        how(self._child)
-        self._child = None
-        self._record(event)
+        if self._child is not None:
+            self._child.terminate() if gracefully else self._child.kill()
+            self._child = None
+            self._record("stop" if gracefully else "kill")
+
+    def _pid(self) -> int | None:
+        return self._child.pid if self._child is not None and self._child.running else None
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def _may_join(self, pdid: str) -> bool:
+        return self._registry.find(pdid) is not None
+
+    def _expel(self, pdid: str) -> None:
+        self._registry.revoke(pdid)
+
+    def _sessions(self, pdid: str) -> list[int]:
+        """None while crossbar is away."""
+        return self._control.sessions(pdid) if self.running and self._control is not None else []
+
+    def _end_sessions(self, pdid: str) -> None:
+        if self.running and self._control is not None:
+            self._control.end_all(pdid)
 
     def _printed(self, line: str) -> None:
         if text := message(line):

@@ -19,7 +19,9 @@ from autobahn.wamp.types import PublishOptions
 
 from harness.errors import DeviceError, InfrastructureError
 from harness.evidence.timeline import Timeline
-from harness.fault.injector import injected
+from harness.fault.injector import Injector
+from harness.fault.realm import SessionsEnded
+from harness.machine.functions import SessionsFunctions
 from harness.node import uris, wire
 from harness.node.client import Client, Event
 from harness.node.uris import of_device
@@ -55,7 +57,7 @@ class Operator:
         timeline: Timeline | None = None,
     ) -> None:
         self._client = Client(url, "operator", secret, watcher)
-        self._timeline = timeline
+        self._injector = Injector(timeline)
         self._authids: dict[int, str] = {}
         self._uris: dict[int, str] = {}
         crochet.setup()
@@ -214,6 +216,11 @@ class Operator:
     def end_sessions(self, pdid: str) -> None:
         """Make the router end all sessions of an authid; one that is ending already is no error."""
         uris.check("pdid", pdid)
+        on = SessionsFunctions(self.sessions, self.end_all)
+        self._injector.begin(SessionsEnded(pdid), on)
+
+    def end_all(self, pdid: str) -> None:
+        """The same, without a word about it on the time line."""
 
         async def end(session: Any) -> None:
             try:
@@ -222,8 +229,7 @@ class Operator:
                 if "Already requested to close" not in str(error.args):
                     raise
 
-        with injected(self._timeline, "sessions ended", pdid=pdid):
-            self._ask(f"ending the sessions of {pdid}", end)
+        self._ask(f"ending the sessions of {pdid}", end)
 
     def wait_joined(self, pdid: str, timeout: float = 60, not_in: Collection[int] = ()) -> int:
         """@return: id of a live session of the device that is not in `not_in`.

@@ -64,6 +64,7 @@ class FileDevice(EmulatedDevice):
     def __init__(self, folder: Path, timeline: Timeline, argument: str = "") -> None:
         super().__init__(folder, timeline, argument)
         self.firmware = _load(Path(argument).absolute())
+        self.wan_card = self.firmware.network.wan
         self.memory = (self.firmware.memory + TRANSLATED_MIB + 64) << 20
         self._disk = folder / "disk.qcow2"
         self._shell: Shell | None = None

@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -29,10 +29,8 @@ from harness.errors import (
     UsageError,
 )
 from harness.evidence.timeline import Timeline
-from harness.fault.clock import Clock
-from harness.fault.link import Link
-from harness.fault.power import Power
-from harness.fault.reboot import BOOT_ID, Reboot
+from harness.fault.reboot import BOOT_ID
+from harness.machine.functions import CableFunctions, RebootFunctions, SupplyFunctions
 
 if TYPE_CHECKING:
     from harness.device.labgrid.console import ConsoleLog
@@ -73,10 +71,13 @@ class LabgridDevice(Device):
         self._power_driver: Any = None
         self._facts: dict[str, str] = {}
         self._off = False
+        self._plugged = True
         self._software: Software | None = None
-        self.power = Power(self.name, self._cut, self._power_on, timeline)
-        self.clock = Clock(self.name, self.succeed, timeline)
-        self.reboot = Reboot(self.name, self.succeed, self._rebooted, timeline)
+        self.parts = {
+            "power": SupplyFunctions(self._cut, self._power_on, self._has_power),
+            "clock": self,
+            "reboot": RebootFunctions(self.succeed, self._rebooted),
+        }
         self._boots = Boots(self.name, folder / "console.log")
 
     # -- before there is one
@@ -141,7 +142,7 @@ class LabgridDevice(Device):
 
             cable = self._driver(DigitalOutputProtocol, WAN)
             self._activate(cable)
-            self.links = {"wan": Link(self.name, "wan", self._turn(cable), self.timeline)}
+            self.cables = {"wan": CableFunctions(self._turn(cable), self._reading(cable))}
         console = self._driver(ConsoleProtocol)
         if console is not None and ssh is not None:  # else it is where commands are typed
             self._activate(console)
@@ -221,7 +222,7 @@ class LabgridDevice(Device):
         self._lab = self._target = self._shell = self._console = self._power_driver = None
         self._software = None
         self._place = ""
-        self.links = {}
+        self.cables = {}
 
     def _clean(self, software: Software) -> None:
         """Have the target as it was; one that was left without power gets it back."""
@@ -257,6 +258,13 @@ class LabgridDevice(Device):
                 f"can't be powered {word}: {error}", device=self.name
             ) from error
         self._off = not on
+
+    def _has_power(self) -> bool:
+        """Where its driver can only switch, the last order counts."""
+        try:
+            return bool(self._power_driver.get())
+        except Exception:
+            return not self._off
 
     def _cut(self) -> None:
         self._boots.end()
@@ -296,10 +304,22 @@ class LabgridDevice(Device):
                 self._open.connect(10)
             return ""
 
-    def _turn(self, cable: Any) -> Any:
+    def _reading(self, cable: Any) -> Callable[[], bool]:
+        """Where its driver can only switch, the last order counts."""
+
+        def read() -> bool:
+            try:
+                return bool(cable.get())
+            except Exception:
+                return self._plugged
+
+        return read
+
+    def _turn(self, cable: Any) -> Callable[[bool], None]:
         def turn(up: bool) -> None:
             try:
                 cable.set(up)
+                self._plugged = up
             except Exception as error:
                 self.check()
                 raise InfrastructureError(f"the cable: {error}", device=self.name) from error

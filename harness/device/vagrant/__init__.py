@@ -17,6 +17,7 @@ from harness.device import ssh, wan
 from harness.device.agent import Agent
 from harness.device.base import Completed
 from harness.device.boots import Boots
+from harness.device.carrier import carrier
 from harness.device.console import Console, watch
 from harness.device.own_image import OwnImageDevice
 from harness.device.qmp import escape
@@ -24,13 +25,14 @@ from harness.device.vagrant import session
 from harness.device.vagrant.session import Session
 from harness.errors import BootError, DeviceError, InfrastructureError, UsageError
 from harness.evidence.timeline import Timeline
-from harness.fault.clock import Clock
-from harness.fault.freeze import Freeze
-from harness.fault.link import Link
-from harness.fault.power import Power
-from harness.fault.reboot import Reboot
 from harness.image import ARCHITECTURES, tools
 from harness.image.box import MEMORY_MIB, Box, box
+from harness.machine.functions import (
+    CableFunctions,
+    PauseFunctions,
+    RebootFunctions,
+    SupplyFunctions,
+)
 
 DEFAULT = "x86_64"
 KNOWN = (DEFAULT, "aarch64")
@@ -84,11 +86,15 @@ class VagrantDevice(OwnImageDevice):
         self._domain = ""
         self._plugged = True
         self._boots = itertools.count(1)
-        self.links = {"wan": Link(self.name, "wan", self._set_link, timeline)}
-        self.power = Power(self.name, self._power_off, self._power_on, timeline)
-        self.clock = Clock(self.name, self.succeed, timeline)
-        self.freeze = Freeze(self.name, self._freeze, timeline)
-        self.reboot = Reboot(self.name, self.succeed, self._rebooted, timeline)
+        self.cables = {"wan": CableFunctions(self._set_link, self._is_plugged)}
+        self.parts = {
+            "power": SupplyFunctions(self._power_off, self._power_on, self._has_power),
+            "clock": self,
+            "freeze": PauseFunctions(
+                lambda: self._virsh("suspend"), lambda: self._virsh("resume"), self._is_paused
+            ),
+            "reboot": RebootFunctions(self.succeed, self._rebooted),
+        }
 
     @classmethod
     def check_host(cls, argument: str) -> None:
@@ -307,8 +313,17 @@ class VagrantDevice(OwnImageDevice):
             if "error" in json.loads(answer):
                 raise InfrastructureError(f"set_link: {answer.strip()}", device=self.name)
 
-    def _freeze(self, frozen: bool) -> None:
-        self._virsh("suspend" if frozen else "resume")
+    def _is_plugged(self) -> bool:
+        """As its kernel sees it; without power, or while it stands still, nobody looks."""
+        if self._agent is None or self._is_paused():
+            return self._plugged
+        return carrier(self, "eth1")
+
+    def _has_power(self) -> bool:
+        return self._agent is not None and self._state().startswith(("running", "paused"))
+
+    def _is_paused(self) -> bool:
+        return self._state().startswith("paused")
 
     def wan(self, port: int) -> tuple[str, int]:
         return wan.HOST, port
