@@ -1,6 +1,7 @@
 """Every fault is on the time line: it begins before anything is done, and ends after it is over.
 
 So whatever happens between the two events may be a consequence of the fault, and nothing else is.
+As soon as the fault is known to have happened, the source `proof` says what shows it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Injector:
                 ending.enter_context(self._on_time_line(fault))
             before = fault.before(on)
             fault.begin(on)
-            self._record("proved", fault, **fault.proof(on, before))
+            self._record("happened", fault, source="proof", **fault.proof(on, before))
             if fault.lasts and not again:
                 self._begun[fault.place] = (fault, on, ending.pop_all())
 
@@ -85,10 +86,12 @@ class Injector:
             raise
         self._record("ends", fault)
 
-    def _record(self, event: str, fault: Fault[Any], **more: object) -> None:
+    def _record(
+        self, event: str, fault: Fault[Any], *, source: str = "fault", **more: object
+    ) -> None:
         if self._timeline is not None:
             about = {"fault": fault.name} | self._target | asdict(fault)  # type: ignore[call-overload]
-            self._timeline.record("fault", event, **(about | more))
+            self._timeline.record(source, event, **(about | more))
 
 
 def _first_line(error: BaseException) -> str:
