@@ -1,12 +1,12 @@
 """Every fault is on the time line: it begins before anything is done, and ends after it is over.
 
 So whatever happens between the two events may be a consequence of the fault, and nothing else is.
-As soon as the fault is known to have happened, the source `proof` says what shows it.
+Its end says what has shown that the fault really happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -43,11 +43,12 @@ class Injector:
         """
         again = fault.lasts and fault.place in self._begun
         with ExitStack() as ending:
+            shown: dict[str, object] = {}
             if not again:
-                ending.enter_context(self._on_time_line(fault))
+                ending.enter_context(self._on_time_line(fault, shown))
             before = fault.before(on)
             fault.begin(on)
-            self._record("happened", fault, source="proof", **fault.proof(on, before))
+            shown |= fault.proof(on, before)
             if fault.lasts and not again:
                 self._begun[fault.place] = (fault, on, ending.pop_all())
 
@@ -77,21 +78,20 @@ class Injector:
                 all_of_them.callback(self.end, fault, on)
 
     @contextmanager
-    def _on_time_line(self, fault: Fault[Any]) -> Iterator[None]:
+    def _on_time_line(self, fault: Fault[Any], shown: Mapping[str, object]) -> Iterator[None]:
+        """@param shown: what shows that it has happened; filled in the block."""
         self._record("begins", fault)
         try:
             yield
         except BaseException as error:
             self._record("ends", fault, error=_first_line(error))
             raise
-        self._record("ends", fault)
+        self._record("ends", fault, shown=dict(shown))
 
-    def _record(
-        self, event: str, fault: Fault[Any], *, source: str = "fault", **more: object
-    ) -> None:
+    def _record(self, event: str, fault: Fault[Any], **more: object) -> None:
         if self._timeline is not None:
             about = {"fault": fault.name} | self._target | asdict(fault)  # type: ignore[call-overload]
-            self._timeline.record(source, event, **(about | more))
+            self._timeline.record("fault", event, **(about | more))
 
 
 def _first_line(error: BaseException) -> str:

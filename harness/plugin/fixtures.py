@@ -120,6 +120,8 @@ def device(
     device.asked = None
     if fresh:
         current.drop()
+    else:
+        device.injector.undo()  # what a test has forgotten is not for the next one
 
 
 @pytest.fixture

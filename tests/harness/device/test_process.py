@@ -17,6 +17,7 @@ from harness.device.daemon_log import DaemonLog
 from harness.device.process import ProcessDevice
 from harness.device.testinfra import host
 from harness.errors import CommandError, DeviceError, InfrastructureError, SuiteError
+from harness.fault.catalogue import read
 
 LIMIT = 30.0
 
@@ -222,3 +223,40 @@ def test_closed_it_leaves_no_process(bench: Bench) -> None:
 def test_its_console_has_no_alarm_of_what_it_does_not_use(device: ProcessDevice) -> None:
     assert "NumPy" not in device.evidence()["console"]
     assert "Traceback" not in device.evidence()["console"]
+
+
+class TestSuffers:
+    """Any fault of the catalogue, by its value."""
+
+    def test_what_it_is_told(self, device: ProcessDevice) -> None:
+        with device.suffers(read({"fault": "link down"})):
+            assert not device.cables["wan"].is_plugged()
+        assert device.cables["wan"].is_plugged()
+        with device.suffers(read({"fault": "power cut"})):
+            assert not device.parts["power"].is_on()
+        with device.suffers(read({"fault": "freeze"})):
+            status = Path(f"/proc/{daemon(device)}/status").read_text()
+            assert "T (stopped)" in status
+        assert "T (stopped)" not in Path(f"/proc/{daemon(device)}/status").read_text()
+
+    @pytest.mark.parametrize(
+        ("given", "why"),
+        [
+            ({"fault": "link down", "link": "lan"}, "has no cable 'lan' .*there are: wan"),
+            ({"fault": "clock set", "to": 0}, "has no clock"),
+            ({"fault": "node stop"}, "node stop is a fault of the node"),
+        ],
+    )
+    def test_nothing_that_it_cannot(
+        self, device: ProcessDevice, given: dict[str, object], why: str
+    ) -> None:
+        with pytest.raises(SuiteError, match=why), device.suffers(read(given)):
+            raise AssertionError
+
+    def test_nothing_that_a_test_did_not_ask_for(self, device: ProcessDevice) -> None:
+        device.asked = {"link"}
+        try:
+            with pytest.raises(SuiteError, match="did not ask for it"):
+                device.suffers(read({"fault": "power cut"})).__enter__()
+        finally:
+            device.asked = None

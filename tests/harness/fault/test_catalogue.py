@@ -39,7 +39,8 @@ def test_the_faults_of_the_suites_are_there() -> None:
 def test_each_says_what_it_needs_and_what_it_is(kind: type[Fault[Any]]) -> None:
     assert kind.needs in {"", *CAPABILITIES}
     assert kind.target in {"cable", "clock", "machine", "node"}
-    assert kind.__doc__ and not kind.__doc__.startswith(kind.__name__)  # as `dataclass` writes it
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(f"{kind.__name__}(")  # as `dataclass` writes it
     assert not [each.name for each in fields(kind) if each.default_factory is not MISSING]  # type: ignore[arg-type]
 
 

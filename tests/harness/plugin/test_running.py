@@ -178,3 +178,23 @@ def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began(
     status, output = made.run()
     assert status == 0, output
     assert 0 < made.result["finished"] - made.result["started"] < LIMIT
+
+
+FORGETFUL = """
+import pytest
+
+@pytest.mark.needs("freeze", "link", "power")
+def test_forgets(device):
+    device.link("wan").down()
+    device.power.cut()
+
+@pytest.mark.needs("link")
+def test_next(device):
+    assert device.cables["wan"].is_plugged()
+    device.succeed(f"kill -0 $(cat {device.runtime_home}/paradropd.pid)")
+"""
+
+
+def test_a_fault_that_a_test_forgets_is_undone_for_the_next(suites: Callable[..., Any]) -> None:
+    status, output = suites(test_it=FORGETFUL).run("--device", "process")
+    assert status == 0, output
