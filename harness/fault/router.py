@@ -19,7 +19,7 @@ class _Away(Fault[Router]):
     def begin(self, on: Router) -> None: ...
 
     def proof(self, on: Router, before: None) -> Mapping[str, object]:
-        if on.process() is not None or on.answers():
+        if on.process() is not None or not self.soon(lambda: not on.answers()):
             raise self.unproven("it still runs")
         return {"answers": False}
 
