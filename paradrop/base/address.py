@@ -17,12 +17,16 @@ from paradrop.base.exceptions import ParadropException
 WAMP = ("wss", "ws")
 HTTP = ("https", "http")
 
+OF_SETTINGS = {"WAMP_ROUTER": WAMP, "PDSERVER": HTTP}
+"""The settings that are addresses of servers, and the schemes of each."""
+
 LONGEST = 2048
 """Characters of an address, at most: our limit, below the 8000 that every server and proxy should
 take (RFC 9110, section 4.1)."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:?)?//")
+_IN_BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]*(%\w+)?\]", re.ASCII)
 _BRACKETED = re.compile(r"(.*@)?\[([0-9A-Fa-f:.]+)(?:%(?:25)?(?!25\])[\w.-]+)?\](:\d*)?", re.ASCII)
 _CONCEALED = "[concealed]"
 
@@ -49,8 +53,8 @@ def check(address: object, schemes: Sequence[str] = WAMP) -> str:
 
 def shown(address: str) -> str:
     """
-    An address for people, without what may let somebody in: the user and the password, the query
-    and the fragment.
+    An address for people, without what may let somebody in: the user and the password, the
+    parameters of the path, the query and the fragment.
 
     Where it is not clear what is what, too much is concealed rather than too little: a password may
     have been given with any character in it.
@@ -58,12 +62,14 @@ def shown(address: str) -> str:
     plain = "".join(c if c.isprintable() else "?" for c in address)
     scheme, rest = _without_scheme(plain)
     before, at, after = rest.rpartition("@")
-    if set(before) & set("?#"):
+    if set(before) & set("?#;"):
         return f"{scheme}{_CONCEALED}"
     user = f"{_CONCEALED}@" if at else ""
-    place, mark, _ = _at_first(r"[?#]", after)
+    place, mark, _ = _at_first(r"[?#;]", after)
     host, slash, path = place.partition("/")
     in_brackets = host.find("]") + 1 if host.startswith("[") else 0
+    if in_brackets and not _IN_BRACKETS.match(host):
+        host, in_brackets = f"{_CONCEALED}{host[in_brackets:]}", 0
     port = host[in_brackets:].partition(":")[2]
     if not host.startswith(":") and port.strip("0123456789"):  # it may be a password
         host = f"{host.removesuffix(port)}{_CONCEALED}"

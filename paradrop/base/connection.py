@@ -221,7 +221,8 @@ class BaseClientFactory(WampWebSocketClientFactory, ReconnectingClientFactory):
         self._reached = True
         self.handshakes += 1
         self._connection = super().buildProtocol(addr)
-        limit = self.joinTimeout + max(0, settings.WAMP_CALL_TIMEOUT - USUAL_CALL_TIMEOUT)
+        longer = settings.number("WAMP_CALL_TIMEOUT") - USUAL_CALL_TIMEOUT
+        limit = self.joinTimeout + max(0, longer)
         self._join_timer = self.reactor.callLater(
             limit, self.failAttempt, f"not joined within {limit:g} s"
         )

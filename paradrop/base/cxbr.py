@@ -299,11 +299,14 @@ class BaseSession(Requests):
             self._report(failure, text)
 
     def _report(self, failure: Failure, text: str) -> None:
+        why = failure.getErrorMessage()
         if isinstance(failure.value, ApplicationError):
-            out.warn(f"{text}: {describe(failure.value)}")
+            said = describe(failure.value)
+            is_call = text.startswith(type(failure.value).__name__)  # autobahn says no more of one
+            out.warn(f"{'a call is refused' if is_call else text}: {said}")
         else:
             out.err(
-                f"{text}: {type(failure.value).__name__}: {failure.getErrorMessage()}",
+                text if why and why in text else f"{text}: {type(failure.value).__name__}: {why}",
                 extra={"traceback": failure.getTraceback()},
             )
 

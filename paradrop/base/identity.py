@@ -39,6 +39,26 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
 """What makes a state of each version one of the next."""
 
 
+def check_pdid(pdid: object) -> str:
+    """
+    @return: the pdid. One that is given to a router by hand or by a server looks like `PDID`; a
+        program may use others, as far as a URI of WAMP can end in them.
+    @raise ParadropException: it can't be one.
+    """
+    if not isinstance(pdid, str) or not pdid.isprintable() or not pdid or set(pdid) & set(" #"):
+        raise ParadropException(f"{pdid!r:.80} is no pdid")
+    return pdid
+
+
+def is_token(token: str | bytes) -> bool:
+    """Whether it can be an API token: some printable text, without spaces around it."""
+    try:
+        text = token.decode() if isinstance(token, bytes) else token
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and text.isprintable() and text == text.strip()
+
+
 def dump_yaml(contents: Mapping[str, Any]) -> bytes:
     """@raise yaml.YAMLError: there is a value that YAML has no form for."""
     text: str = yaml.safe_dump(dict(contents), default_flow_style=False, sort_keys=True)

@@ -155,7 +155,7 @@ class DailyFile:
         """
         files = dated_files(self.path.parent, self.path.name)
         days = [day for day, _, _ in files if day < today]
-        kept = settings.number("LOG_MAX_DAYS") if self._max_days is None else self._max_days
+        kept = _usable(self._max_days, "LOG_MAX_DAYS")
         room = self._limit() - size
         self._older = sum(status.st_size for _, _, status in files)
         for day, path, status in files:
@@ -166,7 +166,7 @@ class DailyFile:
                     self._older -= status.st_size
 
     def _limit(self) -> float:
-        limit = settings.number("LOG_MAX_BYTES") if self._max_bytes is None else self._max_bytes
+        limit = _usable(self._max_bytes, "LOG_MAX_BYTES")
         return limit or float("inf")
 
     def _is_at(self, path: Path) -> bool:
@@ -175,6 +175,12 @@ class DailyFile:
             return os.path.samestat(path.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
+
+
+def _usable(given: object, name: str) -> float:
+    """What was given, if it is a number that is not negative; else the setting."""
+    usable = isinstance(given, int | float) and not isinstance(given, bool)
+    return given if usable and 0 <= given < float("inf") else settings.number(name)  # type: ignore
 
 
 def dated_files(folder: Path, name: str = LOG_NAME) -> list[tuple[date, Path, os.stat_result]]:

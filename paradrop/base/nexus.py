@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from paradrop.base import address, identity, output, settings
 from paradrop.base.attributes import AttrWrapper as AttrWrapper
+from paradrop.base.exceptions import ParadropException
 from paradrop.base.lockfile import lock_beside
 from paradrop.base.statefile import Key, StateFile
 from paradrop.base.states import State
@@ -276,13 +277,13 @@ class NexusBase:
 
         @param pdserver: URL of the server, default `settings.PDSERVER`.
         @param wampRouter: URL of the WAMP router, default `settings.WAMP_ROUTER`.
-        @raise paradrop.base.address.AddressError: the address of the WAMP router cannot be used;
+        @raise ParadropException: it is no pdid, or the address of the WAMP router cannot be used;
             the router is who it was.
         @raise OSError: the router is who it was.
         """
         router = settings.WAMP_ROUTER if wampRouter is None else wampRouter
         self._become(
-            pdid=pdid,
+            pdid=identity.check_pdid(pdid),
             pdserver=settings.PDSERVER if pdserver is None else pdserver,
             wampRouter=address.check(router),
         )
@@ -290,7 +291,13 @@ class NexusBase:
     def provision_with_token(
         self, pdid: str, token: str, pdserver: str | None = None, wampRouter: str | None = None
     ) -> None:
-        """As `provision`, with the API token: after a power cut there are both or neither."""
+        """
+        As `provision`, with the API token: after a power cut there are both or neither.
+
+        @raise ParadropException: as well if it is no token.
+        """
+        if not identity.is_token(token):
+            raise ParadropException("an API token is one line of printable text, and this is none")
         with self.transaction():
             self.provision(pdid, pdserver, wampRouter)
             self.saveKey(token, identity.TOKEN_KEY)

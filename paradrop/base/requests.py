@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.python.failure import Failure
 
 from paradrop.base import settings
+from paradrop.base.arguments import refusing
 from paradrop.base.connection import BaseClientFactory, NotConnected
 from paradrop.base.endings import describe
 from paradrop.base.output import out
@@ -165,7 +166,8 @@ class Requests(ApplicationSession):
     def _have(self, wanted: Wanted, make: Callable[..., Any]) -> Any:
         if not self.is_attached():
             return fail(NotConnected(f"{wanted.uri}: there is no session"))
-        made = make(wanted.handler, wanted.uri, wanted.options)
+        handler = wanted.handler if wanted.uri is None else refusing(wanted.handler)
+        made = make(handler, wanted.uri, wanted.options)
         if self.client is None or not self._ready or joining.get() is self:
             return made
         replay = self.client.replay

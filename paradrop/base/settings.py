@@ -268,7 +268,8 @@ def save_to_file(
         for name, value in changes.items():
             # a carriage return is kept as it is, but read as the end of a line
             if "\r" in str(value) or parseValue(read.get(name.lower())) != value:
-                raise SettingsError(f"{name}={value!r} cannot be kept: it would read otherwise")
+                what = address.shown(value) if isinstance(value, str) else value
+                raise SettingsError(f"{name}={what!r} cannot be kept: it would read otherwise")
         values = _values(written, _DEFAULTS, ignored)
         delays = {name: number(name) for name in _DELAYS}
         _check_delays(values, delays, None if changes.keys() & delays.keys() else ignored)
@@ -315,7 +316,8 @@ def _from_list(slist: Sequence[str]) -> dict[str, Setting]:
     for item in slist:
         name, colon, text = item.partition(":")
         if not (colon and name.isidentifier() and name.isupper()):
-            shown = address.shown(item)
+            key, sign, _ = address.shown(item).partition("=")
+            shown = f"{key}{sign}[concealed]" if sign else key
             raise SettingsError(f"setting {shown!r} is not of the form KEY:VALUE")
         found[name] = _read(name, text, "argument")
     return found
@@ -366,11 +368,13 @@ def _read(name: str, text: str, source: str, where: str = "") -> Setting:
 
 def _check(name: str, value: object) -> None:
     if name not in _TYPES:
-        raise SettingsError(f"{name} is not a setting{_hint(name)}")
+        raise SettingsError(f"{name} is not a setting{_hint(str(name))}")
     check(name, value, value, _TYPES[name], _RANGES.get(name))
-    if name == "WAMP_ROUTER":  # before it is kept; a file may be read by who knows another use
+    if (
+        name in address.OF_SETTINGS
+    ):  # before it is kept; a file may be read by who knows another use
         try:
-            address.check(value)
+            address.check(value, address.OF_SETTINGS[name])
         except address.AddressError as error:
             raise SettingsError(f"{name}: {error}") from None
 

@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
+from paradrop.base.address import shown
 from paradrop.base.exceptions import SettingsError
 
 Value = bool | int | float | str | None
@@ -49,7 +50,8 @@ def parse(text: str) -> Value:
         number = float(text)
     except ValueError:
         return text
-    return number if math.isfinite(number) else text
+    lost = number == 0 and any(digit in text.lower().partition("e")[0] for digit in "123456789")
+    return text if lost or not math.isfinite(number) else number
 
 
 class OutOfRange(SettingsError):
@@ -89,9 +91,12 @@ def _say(kind: Any, value: object) -> str:
 
 
 def _quote(value: object) -> str:
-    """What was given, and what it reads as where that is not plain to see."""
+    """What was given, without a secret that may be in it, and what it reads as where that is not
+    plain to see."""
+    if not isinstance(value, str | int | float | None):
+        return f"a {type(value).__name__}"
     read = parse(value) if isinstance(value, str) else value
-    short = _short(repr(value))
+    short = _short(repr(shown(value) if isinstance(value, str) else value))
     return short if isinstance(read, str) or read is value else f"{short} ({type(read).__name__})"
 
 

@@ -1,4 +1,5 @@
-"""Values made fit for a WAMP message, whichever of its serializers is used."""
+"""Values made fit for a WAMP message, whichever of its serializers is used; what comes in one is
+read whatever its keys are."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgpack  # type: ignore[import-untyped]
 from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 
 from paradrop.base.logline import text
@@ -78,6 +80,11 @@ class _Fitting:
 
     def serialize(self, message: object) -> Any:
         return self._serializer.serialize(fit(message, DEPTH + 4))  # the message is of lists, too
+
+    def unserialize(self, payload: bytes) -> Any:
+        if self._serializer.NAME == "msgpack":  # autobahn's takes no key but text
+            return [msgpack.unpackb(payload, raw=False, strict_map_key=False)]
+        return self._serializer.unserialize(payload)
 
 
 def serializers() -> list[Any]:

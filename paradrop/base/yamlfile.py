@@ -55,6 +55,8 @@ def load_texts(data: bytes, names: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{where}: {name} has to be text: put it in quotes")
         if not value.value:
             raise ValueError(f"{where}: {name} is empty")
+        if not value.value.isprintable() or value.value != value.value.strip():
+            raise ValueError(f"{where}: {name} has to be a line of text, without spaces around it")
         found[name] = value.value
     if missing := [name for name in wanted if name not in found]:
         raise ValueError(f"{' and '.join(missing)} missing")

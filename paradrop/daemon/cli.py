@@ -29,19 +29,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words[:1] == ["provision"]:
-            return _provision(_provision_parser().parse_args(words[1:]))
+            return _provision(_parsed(_provision_parser(), words[1:]))
         parser = _parser()
-        options = parser.parse_args(words)
+        options = _parsed(parser, words)
         if options.json and not options.show_settings:
             parser.error("--json goes with --show-settings")
-        return _show_settings(options) if options.show_settings else _run(options)
+        if options.show_settings:
+            return _show_settings(options)
+        return _run(options, sys.orig_argv[1:] if argv is None else ["-m", "paradrop", *words])
     except (ParadropException, OSError) as error:
         print(f"paradropd: {error}", file=sys.stderr)
         return 1
 
 
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Settings may stand anywhere. What is not understood is named without its value: that may be
+    a secret."""
+    options, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        parser.error(f"unknown: {', '.join(word.partition('=')[0] for word in unknown)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="paradropd",
         description="The Paradrop router daemon. SIGHUP: read the identity again and reconnect. "
         "SIGTERM: stop.",
@@ -60,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _provision_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="paradropd provision",
         description="Give the router its identity, and tell the running daemon. An identity that "
         "it had is replaced.",
@@ -154,7 +167,7 @@ def _take_back(error: Exception) -> list[str]:
     @return: these.
     """
     try:
-        taken = unconfirmed.take_back(Path(settings.CONFIG_HOME_DIR) / "settings.ini")
+        taken = unconfirmed.take_back(_settings_file())
     except (SettingsError, OSError):
         return []
     if taken:
@@ -168,21 +181,22 @@ def _read_token(name: str) -> str:
         token = (sys.stdin.read() if name == "-" else Path(name).read_text()).strip()
     except UnicodeDecodeError:
         token = ""
-    if not token or not token.isprintable() or " " in token:
+    if not identity.is_token(token) or " " in token:
         raise ParadropException(f"{name} has no token: one line of printable text is wanted")
     return token
 
 
 def _provision(options: argparse.Namespace) -> int:
     token = _read_token(options.token_file)  # before privileges are dropped: it may be root's
-    _load_settings(options)
+    _load_settings(options, ignored=[])
+    pdserver = address.check(options.pdserver or settings.PDSERVER, address.HTTP)
     state = StateFile(settings.CONFIG_FILE)
     contents, damaged = state.load()
     for aside in damaged:
         print(f"paradropd: a damaged file is kept as {aside}", file=sys.stderr)
     contents |= {
         "pdid": options.pdid,
-        "pdserver": options.pdserver or settings.PDSERVER,
+        "pdserver": pdserver,
         "wampRouter": options.router,
     }
     state.store(state.snapshot(contents), {identity.TOKEN_KEY: token}, provisioning=True)
@@ -215,18 +229,21 @@ def _show_settings(options: argparse.Namespace) -> int:
     for setting in found:
         origin = f"{setting.source}: {setting.where}" if setting.where else setting.source
         line = f"{setting.name:{names}}  {setting.value!s:{values}}  {origin}"
-        print(line.encode(errors="backslashreplace").decode())  # a name may be no UTF-8
+        encoding = sys.stdout.encoding or "utf-8"  # which may lack a character of a value
+        print(line.encode(encoding, "backslashreplace").decode(encoding))
     return 0
 
 
 def _without_secrets(setting: settings.Setting) -> settings.Setting:
     """The address of a server may have a password in it."""
-    if isinstance(setting.value, str) and "://" in setting.value:
+    is_address = setting.name in address.OF_SETTINGS or "://" in str(setting.value)
+    if isinstance(setting.value, str) and is_address:
         return setting._replace(value=address.shown(setting.value))
     return setting
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """@param words: what follows Python in the command, to begin anew."""
     # Until the reactor has its own handlers: a stop during the imports, which are slow on a
     # small router, is a clean one, and there is no identity yet that could be read again.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -235,11 +252,22 @@ def _run(options: argparse.Namespace) -> int:
     # autobahn imports each serializer that is installed. This one is not used here, and prints a
     # traceback, without an error, where NumPy is newer than it knows.
     sys.modules.setdefault("bjdata", None)  # type: ignore[arg-type]
-    with pidfile.PidFile(Path(settings.RUNTIME_HOME_DIR)):
-        from paradrop.daemon.router import run
+    entered = False
+    try:
+        with pidfile.PidFile(Path(settings.RUNTIME_HOME_DIR)):
+            entered = True
+            from paradrop.daemon.router import run
 
-        try:
             return run(notes)
-        except OSError as error:
-            _take_back(error)
+    except (ParadropException, OSError) as error:
+        # A daemon that runs already is no fault of what is on trial, unless that is where to look.
+        on_trial = unconfirmed.read(_settings_file())
+        if not (entered or "RUNTIME_HOME_DIR" in on_trial) or not _take_back(error):
             raise
+    sys.stdout.flush()
+    # Begin anew, as what has begun can't be undone here.
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
+
+
+def _settings_file() -> Path:
+    return Path(settings.CONFIG_HOME_DIR) / "settings.ini"

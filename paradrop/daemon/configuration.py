@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from paradrop.base import settings
-from paradrop.base.exceptions import SettingsError
+from paradrop.base import identity, settings
+from paradrop.base.exceptions import ParadropException, SettingsError
 from paradrop.daemon import trial, unconfirmed
 
 
@@ -35,6 +36,7 @@ def change(changes: Mapping[str, object]) -> set[str]:
         raise SettingsError("changes are a mapping of names to values")
     if "CONFIG_HOME_DIR" in changes:
         raise SettingsError("CONFIG_HOME_DIR can't be changed here: the file is found in it")
+    _check_state_file(changes.get("CONFIG_FILE"))
     file = trial.file()
     tried = {
         name
@@ -56,3 +58,16 @@ def change(changes: Mapping[str, object]) -> set[str]:
     for name, value in changes.items():
         setattr(settings, name, value)
     return tried
+
+
+def _check_state_file(path: object) -> None:
+    """A file that is there is taken for the state of the router; one that is none would be put
+    aside. @raise SettingsError: it is none."""
+    if not isinstance(path, str):
+        return
+    try:
+        identity.parse_info(Path(path).read_bytes())
+    except FileNotFoundError:
+        return
+    except (ParadropException, OSError, ValueError) as error:
+        raise SettingsError(f"CONFIG_FILE: {path} is no state of a router: {error}") from None

@@ -32,6 +32,9 @@ MAX_RECORD = 1024 * 1024
 
 _CHECKED = 256  # bytes before the offset that are in the checksum
 
+_MOST = 2**62
+"""Far above the offset in any file, and below what `pread` takes."""
+
 
 class _Cursor(NamedTuple):
     inode: int
@@ -46,7 +49,10 @@ class _Cursor(NamedTuple):
     def of(cls, text: str) -> _Cursor:
         try:
             inode, offset, check, last = base64.urlsafe_b64decode(text).decode().split(":")
-            return cls(int(inode), int(offset), int(check), float(last))
+            found = cls(int(inode), int(offset), int(check), float(last))
+            if not 0 <= found.offset < _MOST:
+                raise ValueError("no offset in a file")
+            return found
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{text!r} is no cursor of a page of the log") from error
 
@@ -84,8 +90,8 @@ def read(folder: str, since: float, cursor: str | None, limit: int) -> dict[str,
     records: list[dict[str, Any]] = []
     size = 0
     for path in [path for path, wanted in files if wanted]:
-        # A file may be removed meanwhile, for its age.
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+        # A file may be removed meanwhile, for its age; one that can't be read hides no other.
+        with contextlib.suppress(OSError), path.open("rb") as stream:
             stream.seek(offset)
             offset = 0
             for start, line in _lines(stream):

@@ -49,7 +49,8 @@ def read_batch() -> Batch | None:
     try:
         found = yamlfile.load_texts(path.read_bytes(), ("server", "batch", "key"))
         out.conceal(found["key"])
-        address.check(found["server"])
+        for secret in address.secrets(address.check(found["server"])):
+            out.conceal(secret)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, AddressError) as error:
@@ -112,7 +113,7 @@ def check(answer: Any) -> Identity:
         usable = address.check(router)
     except AddressError as error:
         raise ParadropException(f"the server's answer has no usable router: {error}") from error
-    if not (isinstance(token, str) and token):
-        raise ParadropException("the server's answer has no token")
+    if not (isinstance(token, str) and identity.is_token(token)):
+        raise ParadropException("the server's answer has no usable token")
     out.conceal(token)
     return Identity(pdid, usable, token)

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.python.failure import Failure
 
 import paradrop
-from paradrop.base import identity, nexus, settings
+from paradrop.base import address, identity, nexus, settings
 from paradrop.base.disk import condition
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import out
@@ -128,7 +128,8 @@ class RouterDaemon(nexus.NexusBase):
                 )
                 yield self.disconnect()
                 return
-            out.info(f"asking {batch.server} for an identity, as batch {batch.id}")
+            server = address.shown(batch.server)
+            out.info(f"asking {server} for an identity, as batch {batch.id}")
             given = yield provisioning.request(batch)
             self.provision_with_token(given.pdid, given.token, wampRouter=given.router)
             out.info(

@@ -21,6 +21,10 @@ from paradrop.base.exceptions import AuthenticationError, SettingsError
 from paradrop.base.output import out
 from paradrop.daemon import configuration, logpages
 
+MOST_ITERATIONS = 1_000_000
+"""Of PBKDF2, that a router may ask for: they take some seconds of a slow CPU, in which the daemon
+does nothing else. WAMP's own example has 1000; OWASP's Password Storage Cheat Sheet, 600,000."""
+
 
 class Life(Protocol):
     """What a session tells of the daemon that it belongs to."""
@@ -40,17 +44,25 @@ def sign(challenge: Any, secret: str | bytes) -> str:
 
     @raise AuthenticationError: it is none.
     """
-    key = secret.encode() if isinstance(secret, str) else secret
     extra = challenge.extra
     try:
+        key = secret.encode() if isinstance(secret, str) else secret
         if "salt" in extra:
-            key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
+            iterations = _number(extra["iterations"], MOST_ITERATIONS)
+            key = auth.derive_key(key, extra["salt"], iterations, _number(extra["keylen"], 1024))
         signature: bytes = auth.compute_wcs(key, extra["challenge"])
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise AuthenticationError(
             f"a challenge of the kind {challenge.method!r} that is none of WAMP-CRA"
         ) from error
     return signature.decode("ascii")
+
+
+def _number(given: object, most: int) -> int:
+    """@raise ValueError: it is no number from 1 to `most`."""
+    if type(given) is not int or not 1 <= given <= most:
+        raise ValueError(f"{given!r:.40} is no number from 1 to {most}")
+    return given
 
 
 class RouterSession(BaseSession):

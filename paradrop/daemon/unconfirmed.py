@@ -31,7 +31,7 @@ def read(file: Path) -> Texts:
     path = file.with_name(NAME)
     try:
         found = json.loads(path.read_bytes())
-        if isinstance(found, dict) and all(isinstance(one, str | None) for one in found.values()):
+        if isinstance(found, dict) and all(_is_of_a_setting(*one) for one in found.items()):
             return found
     except OSError:
         return {}
@@ -40,6 +40,16 @@ def read(file: Path) -> Texts:
     with suppress(OSError):
         put_aside(path)
     return {}
+
+
+def _is_of_a_setting(name: str, text: object) -> bool:
+    """Whether it can stand in `settings.ini`; another hand, or a fault of the disk, may have been
+    at the file."""
+    return name.isidentifier() and name.isupper() and (text is None or _is_line(text))
+
+
+def _is_line(text: object) -> bool:
+    return isinstance(text, str) and text.isprintable()
 
 
 def remember(file: Path, names: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionRefusedError
 
 from harness.device.relay import Relay
 from harness.node import Node
+from paradrop.base import settings
 from paradrop.base.cxbr import BaseClientFactory, State
 from paradrop.base.exceptions import ParadropException
 from paradrop.base.output import Level
@@ -311,3 +312,11 @@ def test_pings_find_a_half_open_link(
     assert "ping timeout" in records.wait("wamp.left")[0]["reason"]
     relay.switch(True)
     records.wait("wamp.joined", 2)
+
+
+@pytest.mark.parametrize("value", [None, "30", float("inf"), 10**400])
+def test_a_limit_that_a_program_has_made_none_costs_no_session(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.setattr(settings, "WAMP_CALL_TIMEOUT", value)
+    assert devices.join().is_attached()

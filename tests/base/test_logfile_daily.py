@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -306,3 +307,11 @@ def test_a_midnight_within_a_batch_divides_it(tmp_path: Path, zone: pytest.Monke
     assert out.flush()
     assert texts(tmp_path / "log.2027_01_15") == [str(number) for number in range(50)]
     assert texts(tmp_path / "log") == [str(number) for number in range(50, 100)]
+
+
+@pytest.mark.parametrize("number", [-1, float("nan"), float("inf"), "x", True])
+def test_a_bound_that_is_none_removes_nothing(tmp_path: Path, number: Any) -> None:
+    for day in ("2023_11_13", "2023_11_14"):
+        (tmp_path / f"log.{day}").write_text("{}\n")
+    DailyFile(tmp_path, max_days=number, max_bytes=number).close()
+    assert len(list(tmp_path.glob("log.2023*"))) == 2

@@ -624,3 +624,20 @@ def test_onstart_is_called_once_the_nexus_is_complete(made: Any, reactor: Any) -
     reactor(lambda: None)
     reactor(lambda: None)
     assert seen == [True]
+
+
+class TestWhatNobodyCanBe:
+    @pytest.mark.parametrize("pdid", ["", " ", "a b", "a\nb", "\ud800", "a#b", 5, None])
+    def test_a_pdid(self, made: Any, pdid: Any) -> None:
+        core = made()
+        core.provision("r1")
+        with pytest.raises(ParadropException, match="is no pdid"):
+            core.provision(pdid)
+        assert core.info.pdid == "r1"
+
+    @pytest.mark.parametrize("token", ["", " ", "two\nlines", "\ud800", b"", b"\xff"])
+    def test_with_a_token(self, made: Any, token: Any) -> None:
+        core = made()
+        with pytest.raises(ParadropException, match="is none"):
+            core.provision_with_token("r1", token)
+        assert not core.provisioned()

@@ -116,3 +116,10 @@ def _has_bytes(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_has_bytes, value))
     return isinstance(value, bytes)
+
+
+@pytest.mark.parametrize("serializer", serializers(), ids=lambda one: one.SERIALIZER_ID)
+def test_what_comes_is_read_whatever_its_keys_are(serializer: Any) -> None:
+    packed = {"msgpack": msgpack.packb([{5: 1}]), "cbor": b"\x81\xa1\x05\x01", "json": b'[{"5":1}]'}
+    (found,) = serializer._serializer.unserialize(packed[serializer.SERIALIZER_ID])
+    assert {str(key): value for key, value in found[0].items()} == {"5": 1}

@@ -220,3 +220,37 @@ class TestRoot:
         assert done.returncode == 0, done.stderr
         for name in ("config", "keys", "keys/apitoken", "logs"):
             assert (daemon.home / name).stat().st_uid == owner, name
+
+
+def test_settings_may_stand_anywhere(daemon: Any) -> None:
+    done = daemon.run("LOG_MAX_DAYS:3", "--show-settings", "LOG_MAX_BYTES:8192", "--json")
+    found = {one["name"]: one["value"] for one in json.loads(done.stdout)}
+    assert (found["LOG_MAX_DAYS"], found["LOG_MAX_BYTES"]) == (3, 8192)
+
+
+def test_an_option_is_not_abbreviated(daemon: Any) -> None:
+    done = daemon.run("--show", "x")
+    assert done.returncode == 2
+    assert "unknown: --show" in done.stderr
+
+
+def test_show_settings_in_a_terminal_of_few_letters(daemon: Any) -> None:
+    environment = {**daemon.environment, "PYTHONIOENCODING": "ascii"}
+    done = daemon.run("--show-settings", "LOCAL_DOMAIN:é", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert r"\xe9" in done.stdout
+
+
+def test_a_number_that_a_daemon_ignores_does_not_keep_it_from_being_provisioned(
+    daemon: Any,
+) -> None:
+    (daemon.home / "settings.ini").write_text("[base]\nlog_max_days = -1\n")
+    daemon.provision("pd-1", "wss://h/ws", "a-token")
+    assert daemon.state["pdid"] == "pd-1"
+
+
+def test_a_server_that_is_none_is_refused_wherever_it_comes_from(daemon: Any) -> None:
+    words = ["provision", "--pdid", "pd-1", "--router", "wss://h/ws", "--token-file", "-"]
+    done = daemon.run(*words, "PDSERVER:ftp://x", input="a-token")
+    assert done.returncode == 1
+    assert "ftp://x is no usable address" in done.stderr

@@ -71,3 +71,17 @@ def test_a_file_that_cannot_be_written_is_said(home: Path, monkeypatch: pytest.M
     with pytest.raises(SettingsError, match=rf"{home}/settings.ini cannot be written: .*No space"):
         configuration.change({"DEBUG_MODE": True})
     assert settings.DEBUG_MODE is False
+
+
+def test_a_file_that_is_no_state_keeps_its_name(home: Path, tmp_path: Path) -> None:
+    for text in ("a letter", "version: 99\n", "{"):
+        other = tmp_path / "important"
+        other.write_text(text)
+        with pytest.raises(SettingsError, match="is no state of a router"):
+            configuration.change({"CONFIG_FILE": str(other)})
+        assert other.read_text() == text
+
+
+def test_names_that_are_no_text_are_no_settings(home: Path) -> None:
+    with pytest.raises(SettingsError, match="5 is not a setting"):
+        configuration.change({5: 1})  # type: ignore[dict-item]

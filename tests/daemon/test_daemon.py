@@ -16,6 +16,7 @@ from autobahn.wamp.exception import ApplicationError
 import paradrop
 from harness.errors import DeviceError
 from harness.node import Node, Operator
+from harness.node.uris import of_device
 
 PROCEDURES = {"config", "logs", "status"}
 
@@ -352,3 +353,35 @@ class TestOddValues:
         operator.wait_joined(pdid)
         operator.status(pdid)
         assert operator.config(pdid)["LOCAL_DOMAIN"] == "caf\\udce9"
+
+
+def test_wrong_arguments_are_a_line_and_cost_no_session(
+    daemon: Any, node: Node, operator: Operator, pdid: str
+) -> None:
+    daemon.provision(pdid, node.url(), node.enroll(pdid))
+    daemon.start()
+    operator.status(pdid, timeout=30)
+    before = operator.sessions(pdid)
+
+    def send(what: str, name: str, *args: Any, **kwargs: Any) -> str:
+        session = operator._client.session(time.monotonic() + 10)
+        send = getattr(session, what)
+        try:
+            operator._client.run(lambda: send(of_device(name, pdid), *args, **kwargs), 10)
+        except ApplicationError as error:
+            return f"{error.error}: {error.args[0]}"
+        return ""
+
+    assert "missing a required argument: 'pdid'" in send("call", "status")
+    assert "unexpected keyword argument 'x'" in send("call", "logs", pdid, x=1)
+    assert "invalid_argument" in send("call", "logs", pdid, None)
+    assert "5 is not a setting" in send("call", "config", pdid, {5: 1})
+    send("publish", "updatesPending")
+    send("publish", "updatesPending", pdid, {5: 1})
+    daemon.wait("updates.pending")
+    assert send("call", "status", pdid, {5: 1}) == ""
+    assert operator.sessions(pdid) == before
+    assert not [one for one in daemon.records() if one["type"] >= 6]
+    for line in daemon.console.read_text().splitlines():
+        assert "ApplicationError(" not in line
+        assert line.count("missing a required") <= 1

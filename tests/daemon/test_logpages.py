@@ -152,3 +152,29 @@ def test_a_file_that_is_removed_meanwhile_costs_no_other(
 
     monkeypatch.setattr(logpages, "_files", remove)
     assert collect(tmp_path) == [[1, 2]]
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "log.2023_11_13", range(1))
+    write(tmp_path / "log.2023_11_14", range(1, 2))
+    write(tmp_path / "log", range(2, 4))
+    opened = Path.open
+
+    def refused(path: Path, *args: Any, **kwargs: Any) -> Any:  # root may read every file
+        if path.name == "log.2023_11_14":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert collect(tmp_path) == [[0, 2, 3]]
+
+
+@pytest.mark.parametrize("offset", [-1, 2**63 - 1, 10**30])
+def test_a_cursor_far_outside_of_any_file_is_refused(tmp_path: Path, offset: int) -> None:
+    write(tmp_path / "log", range(2))
+    inode = (tmp_path / "log").stat().st_ino
+    cursor = str(logpages._Cursor(inode, offset, 0, 0.0))
+    with pytest.raises(ValueError, match="is no cursor"):
+        logpages.read(str(tmp_path), 0.0, cursor, 5)

@@ -13,9 +13,10 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from paradrop.base import identity
-from paradrop.base.exceptions import ParadropException
+from paradrop.base.exceptions import AuthenticationError, ParadropException
 from paradrop.base.output import out
 from paradrop.daemon import provisioning
+from paradrop.daemon.session import sign
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -97,3 +98,34 @@ def test_nothing_that_proves_who_the_router_is_comes_into_a_record(
     out.info(" and ".join(secrets))
     assert told
     assert [secret for secret in secrets if secret in str(told)] == []
+
+
+class Challenge:
+    method = "wampcra"
+
+    def __init__(self, **extra: Any) -> None:
+        self.extra = {"challenge": "x", "salt": "s", "iterations": 1000, "keylen": 32} | extra
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        *({"iterations": number} for number in (2**31 - 1, 2**40, -1, 0, True, "1000", 1e3, None)),
+        *({"keylen": number} for number in (8589934592, -1, 0, "32", None)),
+        *({"salt": None}, {"challenge": None}, {"challenge": 5}),
+    ],
+)
+def test_a_challenge_that_is_none_is_refused_at_once(extra: dict[str, Any]) -> None:
+    with pytest.raises(AuthenticationError, match="none of WAMP-CRA"):
+        sign(Challenge(**extra), "a-secret")
+
+
+def test_a_secret_that_cannot_be_sent_signs_nothing() -> None:
+    with pytest.raises(AuthenticationError):
+        sign(Challenge(), "k\ud800")
+
+
+@pytest.mark.parametrize("token", [" ", "x\ny", "t\ud800", "", " t", 5, None])
+def test_an_answer_without_a_usable_token_is_none(token: object) -> None:
+    with pytest.raises(ParadropException, match="no usable token"):
+        provisioning.check({"pdid": "pd-1", "router": "wss://h/ws", "token": token})

@@ -171,3 +171,58 @@ def test_of_the_address_of_a_router_that_is_tried_again_and_again(daemon: Any) -
     daemon.wait("wamp.retry", 2)
     assert_silent((daemon.home / "logs" / "log").read_text())
     assert_silent((daemon.folder / "console.log").read_text())
+
+
+def test_of_the_server_that_a_daemon_asks_for_an_identity(daemon: Any) -> None:
+    (daemon.home / "provision.yaml").write_text(
+        f"server: ws://user:{SECRET}@127.0.0.1:1/ws?token={SECRET}\nbatch: b\nkey: k\n"
+    )
+    daemon.start()
+    daemon.wait("wamp.retry")
+    assert_silent((daemon.home / "logs" / "log").read_text())
+    assert_silent((daemon.folder / "console.log").read_text())
+
+
+@pytest.mark.parametrize("field", ["server", "batch", "key"])
+@pytest.mark.parametrize("text", ['"b\\nforged"', '" b"', '"b\\t"', '" "', "|\n  b"])
+def test_of_a_batch_is_a_line_of_text(home: Path, field: str, text: str) -> None:
+    found = {"server": "wss://h/ws", "batch": "b", "key": "k"} | {field: text}
+    (home / "provision.yaml").write_text("".join(f"{a}: {b}\n" for a, b in found.items()))
+    with pytest.raises(ParadropException, match=f"{field} has to be a line of text"):
+        provisioning.read_batch()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [
+            "LOG_MAX_DAYS:3",
+            "--mode",
+            "local",
+            f"WAMP_ROUTER:wss://u:{SECRET}@h/ws",
+            "--show-settings",
+        ],
+        ["--show-settings", f"WAMP_ROUTER:user:{SECRET}@h/ws"],
+        ["--show-settings", f"PDSERVER:https:user:{SECRET}@h"],
+        [f"apitoken={SECRET}"],
+        [f"--token={SECRET}"],
+        ["provision", "--pdid", "pd-1", "--router", "wss://h/ws", f"--token={SECRET}"],
+        ["provision", "--pdid", "pd-1", "--router", f"ws//u:{SECRET}@h"],
+    ],
+)
+def test_of_the_command_line(daemon: Any, words: list[str]) -> None:
+    done = daemon.run(*words)
+    assert "Traceback" not in done.stderr
+    assert_silent(done.stdout + done.stderr)
+
+
+def test_of_a_setting_that_is_refused(home: Path) -> None:
+    file = home / "settings.ini"
+    for value in (f"wss://u:{SECRET}@h\0", [f"wss://u:{SECRET}@h"], f"https://u:{SECRET}@h "):
+        for name in ("WAMP_ROUTER", "PDSERVER", "LOG_MAX_DAYS"):
+            with pytest.raises(SettingsError) as refused:
+                settings.save_to_file(file, {name: value})
+            assert_silent(shown(refused.value))
+    with pytest.raises(SettingsError) as refused:
+        settings.loadSettings("unittest", [f"WAMP_ROUTER:wss://u:{SECRET}@h\0"])
+    assert_silent(shown(refused.value))

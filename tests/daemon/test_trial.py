@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from harness.node import Node, Operator
 from paradrop.base import settings
 from paradrop.base.output import out
 from paradrop.daemon import configuration, unconfirmed
+from paradrop.daemon.pidfile import PidFile
 from paradrop.daemon.trial import Trial
 
 
@@ -124,6 +126,53 @@ class TestAChangeThatCostsTheSession:
         joined.child.kill()
         joined.start()
         is_back(joined, operator, pdid, name, before)
+
+
+@pytest.mark.parametrize("name", ["CONFIG_FILE", "RUNTIME_HOME_DIR"])
+def test_a_start_that_fails_for_what_is_on_trial_begins_anew_without_it(
+    joined: Any, operator: Operator, pdid: str, name: str
+) -> None:
+    del joined.environment["RUNTIME_HOME_DIR"]
+    joined.child.kill()
+    with (joined.home / "settings.ini").open("a") as file:
+        file.write(f"\nruntime_home_dir = {joined.runtime}\n")
+    joined.start()
+    operator.wait_joined(pdid)
+    before = operator.config(pdid)[name]
+    elsewhere = joined.folder / "elsewhere"
+    elsewhere.mkdir()
+    value = elsewhere if name == "RUNTIME_HOME_DIR" else elsewhere / "config"
+    shutil.copy(joined.home / "config", elsewhere / "config")
+    operator.config(pdid, {name: str(value)})
+    joined.child.kill()
+    (elsewhere / "config").write_text("version: 99\n")  # as a later version of it leaves it
+    with PidFile(elsewhere):  # as another daemon does
+        joined.start()
+        operator.wait_joined(pdid)
+        deadline = time.monotonic() + 30
+        while operator.config(pdid, timeout=30)[name] != before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert "changed settings are taken back" in joined.console.read_text()
+
+
+def test_a_second_daemon_takes_nothing_back(joined: Any, operator: Operator, pdid: str) -> None:
+    operator.config(pdid, {"WAMP_PING_INTERVAL": 2, "WAMP_PING_TIMEOUT": 3})
+    done = joined.run()
+    assert done.returncode == 1
+    assert "already runs" in done.stderr
+    assert (joined.home / unconfirmed.NAME).exists()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"no such": "x"}', '{"WAMP_PING_INTERVAL": "5\\n[other]"}', '{"wamp": "1"}']
+)
+def test_what_cannot_be_of_a_setting_is_not_taken_back(home: Path, text: str) -> None:
+    file = home / "settings.ini"
+    file.write_text("[base]\nlog_max_days = 3\n")
+    (home / unconfirmed.NAME).write_text(text)
+    assert unconfirmed.take_back(file) == []
+    assert file.read_text() == "[base]\nlog_max_days = 3\n"
 
 
 def test_a_change_that_does_not_is_confirmed(joined: Any, operator: Operator, pdid: str) -> None:
