@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -272,6 +273,8 @@ def prune_(
         if not as_json:
             print(f"{_megabytes(gone.size):>8}  {gone.name}  {gone.reason}", flush=True)
 
+    if keep_size is not None and not math.isfinite(keep_size):
+        raise UsageError(f"--keep-size {keep_size} is no size", hint="give it in GB")
     size = None if keep_size is None else round(keep_size * 1e9)
     done = prune(days=keep_days, size=size, dry_run=dry_run, say=say)
     if as_json:

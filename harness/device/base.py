@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args, overload
 
 from harness.errors import CommandError, HarnessError, SuiteError, UsageError
 from harness.evidence.timeline import Timeline
@@ -41,6 +41,25 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Everything that a device may be able to do: the words of `@pytest.mark.needs(...)`."""
+
+
+Action = Literal["start", "stop", "restart"]
+"""What can be done to the daemon."""
+
+
+def check_action(action: str) -> None:
+    """@raise SuiteError: it is none of `Action`."""
+    if action not in get_args(Action):
+        known = ", ".join(get_args(Action))
+        raise SuiteError(f"the daemon can't {action!r}", hint=f"there are: {known}")
+
+
+def check_command(command: object, timeout: object) -> None:
+    """@raise SuiteError: it is no command, or its limit is no number of seconds."""
+    if not isinstance(command, str) or "\0" in command:
+        raise SuiteError(f"{command!r:.80} is no command")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise SuiteError(f"{timeout!r:.80} is no number of seconds")
 
 
 class Ability(Generic[T]):
@@ -235,7 +254,7 @@ class Device(ABC):
         """The address at which the device reaches, over wan, a loopback port of this machine."""
 
     @abstractmethod
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+    def daemon(self, action: Action) -> None:
         """Start or stop the daemon the way the router's init does."""
 
     @abstractmethod
@@ -330,6 +349,7 @@ class Device(ABC):
         @return: its standard output.
         @raise CommandError: it exits otherwise.
         """
+        check_command(command, timeout)
         done = self.run(command, timeout)
         if done.status != 0:
             raise CommandError(
@@ -345,6 +365,7 @@ class Device(ABC):
         @return: its standard output and standard error.
         @raise CommandError: it exits 0.
         """
+        check_command(command, timeout)
         done = self.run(command, timeout)
         if done.status == 0:
             raise CommandError(f"`{command}` succeeded unexpectedly", device=self.name)
@@ -356,6 +377,7 @@ class Device(ABC):
         @return: its standard output then.
         @raise CommandError: it still fails after `timeout` seconds.
         """
+        check_command(command, timeout)
         # repeated on the device: a connection for each try would keep an emulated one busy
         tries = f'until output=$({command}); do sleep 0.3; done; echo "$output"'
         done = self.run(

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.device.base import Device
-from harness.errors import DeviceError
+from harness.device.base import Device, check_command
+from harness.errors import DeviceError, SuiteError
 
 Record = dict[str, Any]
 """A record of the log: message, type, extra, package, module, timestamp, pdid, line."""
@@ -37,6 +37,8 @@ class DaemonLog:
 
         @param event: only those that carry this in `extra`.
         """
+        if not isinstance(event, str | None):
+            raise SuiteError(f"{event!r:.80} is no event of the log")
         found = []
         lines = self.lines()
         known = (now == then for now, then in zip(lines, self._before, strict=False))
@@ -57,6 +59,7 @@ class DaemonLog:
 
         @raise DeviceError: there is none within `timeout` seconds.
         """
+        check_command("", timeout)
         deadline = time.monotonic() + timeout
         while True:
             seen = len(self.lines())

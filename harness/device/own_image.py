@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import PurePosixPath
-from typing import Literal
 
 from harness.device.agent import Agent
-from harness.device.base import Device
+from harness.device.base import Action, Device, check_action
 from harness.image import OWNERS
 
 
@@ -36,5 +35,6 @@ class OwnImageDevice(Device):
     def read(self, path: PurePosixPath | str) -> bytes:
         return self.agent.read(str(path))
 
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+    def daemon(self, action: Action) -> None:
+        check_action(action)
         self.succeed(f"/etc/init.d/paradrop {action}")

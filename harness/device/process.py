@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path, PurePosixPath
 from shlex import quote
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import paradrop
 from harness import environment
 from harness.child import Child
-from harness.device.base import Completed, Device
+from harness.device.base import Action, Completed, Device, check_action
 from harness.device.console import watch
 from harness.device.relay import Relay
 from harness.errors import CommandError, DeviceError, InfrastructureError
@@ -163,7 +163,8 @@ class ProcessDevice(Device):
             self._child.kill()
             self._child = None
 
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+    def daemon(self, action: Action) -> None:
+        check_action(action)
         if action != "start" and self._child is not None:
             status = self._child.terminate()
             self._child = None

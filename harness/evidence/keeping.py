@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -107,7 +108,7 @@ def keep(folder: Path, test: str, found: Mapping[str, str | Path]) -> list[list[
     @param test: pytest's name of it, with the device.
     @return: name, path relative to `folder`, and tail of each file.
     """
-    where = Path(EVIDENCE) / folder_name(test)
+    where = _own_folder(folder, folder_name(test))
     saved = []
     taken: set[str] = set()
     for title, content in found.items():
@@ -127,6 +128,21 @@ def keep(folder: Path, test: str, found: Mapping[str, str | Path]) -> list[list[
                 tail += f"; its last lines were:\n{_tail(content)}"
         saved.append([text(title), path, tail])
     return saved
+
+
+def _own_folder(folder: Path, name: str) -> Path:
+    """A folder below the report's that no other attempt of the same test has, in any process."""
+    for number in itertools.count(1):
+        where = Path(EVIDENCE) / (name if number == 1 else f"{name}-{number}")
+        try:
+            (folder / EVIDENCE).mkdir(parents=True, exist_ok=True)
+            (folder / where).mkdir()
+        except FileExistsError:
+            continue
+        except OSError:  # which each file then says
+            pass
+        return where
+    raise AssertionError
 
 
 def _copy(source: Path, target: Path) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from harness.errors import ResultError
 from harness.evidence.fitting import fit
@@ -177,7 +177,7 @@ class RunResult:
         try:
             data = json.loads(text)
             schema = data.pop("schema")
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise ResultError("this is not the result of a run") from error
         if schema != SCHEMA:
             raise ResultError(
@@ -185,7 +185,7 @@ class RunResult:
                 hint="read it with the version of the harness that wrote it",
             )
         try:
-            return cls(
+            found = cls(
                 **data
                 | {
                     "verdict": RunVerdict(data["verdict"]),
@@ -194,6 +194,10 @@ class RunResult:
                     "not_run": tuple(data.get("not_run", ())),
                 }
             )
+            parts: list[RunResult | DeviceInfo | TestResult] = [found, *found.devices, *found.tests]
+            for each in parts:
+                _check_types(each)
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise ResultError(f"the result is damaged: {error}") from error
 
@@ -234,6 +238,16 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _check_types(found: RunResult | DeviceInfo | TestResult) -> None:
+    """@raise TypeError: a field that is text or a number is none."""
+    kinds = get_type_hints(type(found))
+    for name, kind in kinds.items():
+        value = getattr(found, name)
+        number = (int, float) if kind is float else kind
+        if kind in (str, int, float) and not isinstance(value, number):
+            raise TypeError(f"{name} is {type(value).__name__}")
 
 
 def _test(data: dict[str, Any]) -> TestResult:

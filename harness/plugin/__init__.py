@@ -25,6 +25,10 @@ DESELECTED = pytest.StashKey[int]()
 """How many tests of the run were left out on purpose."""
 
 
+_LISTING = ("collectonly", "showfixtures", "show_fixtures_per_test", "markers")
+"""Options with which pytest shows something, and runs nothing."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hil", "hardware in the loop")
     group.addoption(
@@ -62,7 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
         workers.check_arguments(config)
         config.pluginmanager.register(scheduling.Scheduling(config), "hil-scheduling")
     if config.getoption("--report") is not None:
-        _check_report(config, writes=not is_worker and not config.getoption("collectonly"))
+        runs = not any(config.getoption(name, None) for name in _LISTING)
+        _check_report(config, writes=not is_worker and runs)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

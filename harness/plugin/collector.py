@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
 import time
+from collections.abc import Generator
 from importlib import metadata
+from json import dumps  # bound now: a test may replace it
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,21 @@ Finding = dict[str, object]
 def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Judge one phase of a test; save the evidence of a bad one while it is still there.
 
-    Runs where the test runs. What was found so far travels with the report of each phase.
+    Runs where the test runs. What was found so far travels with the report of each phase. Whatever
+    a suite has done to what this relies on costs the test its verdict, and the run nothing.
     """
+    try:
+        finding = _examine(item, call, report)
+    except Exception as error:
+        finding = unjudged(item) | {
+            "verdict": Verdict.SUITE,
+            "message": f"the test can't be judged: {message(error)}",
+            "details": report.longreprtext,
+        }
+    report.user_properties.append((FINDING, dumps(_short(fit(finding)))))
+
+
+def _examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Finding:
     bench = item.config.stash.get(BENCH, None)
     current = item.config.stash.get(CURRENT, None)
     if report.when == "setup":  # again, if the test is run again
@@ -74,14 +88,14 @@ def examine(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         folder = item.config.getoption("--report")
         if folder is not None and bench is not None:
             finding["evidence"] = keeping.keep(
-                folder, full_name(item), _evidence(bench, item.stash[STARTED])
+                folder, full_name(item), _evidence(bench, item.stash.get(STARTED, 0.0))
             )
     if report.when == "teardown":
         if item.stash[SPOILT] and current is not None:
             current.drop()  # whatever state the device is in, no other test meets it
         if bench is not None:
             bench.measurements.clear()
-    report.user_properties.append((FINDING, json.dumps(_short(fit(finding)))))
+    return finding
 
 
 def _evidence(bench: Bench, since: float) -> dict[str, str | Path]:
@@ -121,7 +135,8 @@ def _judged(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
 
 def unjudged(item: pytest.Item) -> Finding:
     """The result of a test before anything is known of how it ends."""
-    doc = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    doc = getattr(getattr(item, "function", None), "__doc__", None)
+    doc = doc if isinstance(doc, str) else ""
     return {
         "id": result_id(item),
         "suite": suite(item.nodeid),
@@ -144,6 +159,7 @@ class Collector:
         self._started, self._began = time.time(), time.monotonic()
         self._tally = Tally(config)
         config.pluginmanager.register(self._tally, "hil-tally")
+        config.pluginmanager.register(_Outermost(self), "hil-outermost")
         self.result: RunResult | None = None
         self._lost: list[str] = []
 
@@ -155,8 +171,28 @@ class Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._tally.close()
+        self._finish(session)
+
+    def end(self, session: pytest.Session, error: BaseException | None) -> None:
+        """Everybody else has done what they do at the end of a run.
+
+        @param error: what one of them has raised.
+        """
+        tally, unknown = self._tally, self.result is None
+        if error is not None:
+            tally.problem = tally.problem or f"the end of the run failed: {message(error)}"
+            if isinstance(error, pytest.exit.Exception) and not error.returncode:
+                error.returncode = int(pytest.ExitCode.TESTS_FAILED)
+        passed = self.result is not None and self.result.verdict is RunVerdict.PASSED
+        if unknown or (passed and (error or session.exitstatus != pytest.ExitCode.OK)):
+            tally.close()
+            self._finish(session)
+            if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
+                self.pytest_terminal_summary(reporter)
+
+    def _finish(self, session: pytest.Session) -> None:
         tally = self._tally
-        tally.close()
         devices = tuple(
             DeviceInfo(kind, facts.pop("architecture", ""), facts)
             for kind in self._devices()
@@ -175,7 +211,7 @@ class Collector:
         result = RunResult(
             started=self._started,
             finished=self._started + time.monotonic() - self._began,
-            command=" ".join(["pytest", *self._config.invocation_params.args]),
+            command=" ".join(["pytest", *map(str, self._config.invocation_params.args)]),
             verdict=verdict,
             devices=devices,
             versions={name: metadata.version(name) for name in VERSIONS},
@@ -215,3 +251,19 @@ class Collector:
                 here = self._config.invocation_params.dir
                 place = page.relative_to(here) if page.is_relative_to(here) else page
                 terminalreporter.write_line(f"report: {place}")
+
+
+class _Outermost:
+    """Sees how a run really ends, after all other plugins and the suites' `conftest.py`."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._collector.end(session, error)
+            raise
+        self._collector.end(session, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -114,7 +115,7 @@ def device(
     device = current.get(device_kind, sharing(request.node, device_kind), fresh=fresh)
     if fresh and _wanted_again(request, device_kind):
         current.warm(device_kind)
-    request.node.user_properties.append(("facts", device.facts()))
+    _tell_facts(request, device)
     device.asked = marks.needs(request.node)
     yield device
     device.asked = None
@@ -143,12 +144,18 @@ def devices(
         for device in new:
             device.asked = asked
         made.extend(new)
-        request.node.user_properties.append(("facts", new[0].facts()))
+        _tell_facts(request, new[0])
         return new
 
     yield make
     for device in made:
         bench.drop(device)
+
+
+def _tell_facts(request: pytest.FixtureRequest, device: Device) -> None:
+    from harness.plugin.tally import FACTS
+
+    request.node.user_properties.append((FACTS, json.dumps(device.facts())))
 
 
 def _wanted_again(request: pytest.FixtureRequest, kind: str) -> bool:

@@ -19,6 +19,13 @@ BLAME = (Verdict.FAILED, Verdict.SUITE, Verdict.BOOT, Verdict.INFRASTRUCTURE)
 if all of them say so."""
 
 _OURS = tuple(f"{Path(str(package.__file__)).parent}/" for package in (harness, paradrop))
+_HOOKS = str(Path(__file__).with_name("__init__.py"))
+_PYTEST = ("/_pytest/", "/pluggy/", "/unittest/")
+_OF_DOCTEST = {
+    "DocTestFailure": "gives something else",
+    "MultipleDoctestFailures": "gives something else",
+    "UnexpectedException": "raises an exception",
+}
 _INSTALLED = ("/site-packages/", "/dist-packages/", f"{sysconfig.get_path('stdlib')}/")
 
 
@@ -47,11 +54,14 @@ def message(error: BaseException) -> str:
     """One line that says what an exception is about."""
     name = type(error).__name__
     if isinstance(error, pytest.FixtureLookupError):
-        return f"there is no fixture {error.argname!r}"
+        said = error.formatrepr().errorstring.strip().partition("\n")[0].strip()
+        return f"there is no fixture {error.argname!r}" if said.endswith("not found") else said
     try:
         line = str(error).strip().partition("\n")[0]
-    except Exception:  # of a class that the suite has made
+    except BaseException:  # of a class that the suite has made
         line = ""
+    if name in _OF_DOCTEST:
+        return "the example of a docstring " + _OF_DOCTEST[name]
     if isinstance(error, HarnessError | AssertionError | OSError | pytest.fail.Exception):
         return line or name
     return f"{name}: {line}" if line else name
@@ -71,7 +81,10 @@ def _verdict(error: BaseException, code: list[CodeType]) -> Verdict:
         return Verdict.SUITE
     if isinstance(error, AssertionError | pytest.fail.Exception) or _said_by_testinfra(error, code):
         return Verdict.FAILED if by_suite else Verdict.INFRASTRUCTURE
-    return Verdict.SUITE if by_suite else Verdict.INFRASTRUCTURE
+    if type(error).__name__ in _OF_DOCTEST:
+        raised = type(error).__name__ == "UnexpectedException"
+        return Verdict.SUITE if raised else Verdict.FAILED
+    return Verdict.SUITE if by_suite or _raised_by_pytest(code) else Verdict.INFRASTRUCTURE
 
 
 def _code(error: BaseException) -> Iterator[CodeType]:
@@ -91,6 +104,15 @@ def _raised_by_suite(code: list[CodeType]) -> bool:
         if not file.startswith("<") and not any(folder in file for folder in _INSTALLED):
             return True
     return False
+
+
+def _raised_by_pytest(code: list[CodeType]) -> bool:
+    """Whether it was pytest that could do nothing with what the suite gives it: a test without
+    `self`, a mark that is wrong, a warning that is an error. Our own hooks around a test are no
+    part of that."""
+    files = [each.co_filename for each in code]
+    ours = [file for file in files if file.startswith(_OURS) and file != _HOOKS]
+    return bool(files) and not ours and any(part in files[-1] for part in _PYTEST)
 
 
 def _misuse_of_pytest(error: BaseException, code: list[CodeType]) -> bool:

@@ -133,6 +133,7 @@ class Scheduling:
         self._config = config
         self._progress = Progress()
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         made = SCHEDULERS.get(config.getvalue("dist"))
         if made is None:
@@ -148,6 +149,7 @@ class Scheduling:
         if report.when == "teardown":
             self._progress.ended.add(report.nodeid)
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self) -> None:
         """Allow one more worker: this one took a test with it, so that it can't go on for ever."""
         session = self._config.pluginmanager.get_plugin("dsession")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -29,8 +30,9 @@ CRASHED = "???"
 
 CRASH = "the worker ended while it ran this test"
 
-FINDING = "hil"
-"""The property of pytest's reports that a test's result travels in."""
+FINDING, FACTS = "hil-finding", "hil-facts"
+"""The properties of pytest's reports that a test's result, and what its device is made of, travel
+in, as JSON."""
 
 
 class Tally:
@@ -146,10 +148,10 @@ class Tally:
         """What the test itself has found out, as far as it has said so."""
         found: dict[str, Any] = {}
         for report in reports:
-            properties = dict(report.user_properties)
-            found |= json.loads(str(properties.get(FINDING, "{}")))
-            if "facts" in properties and "device" in found:
-                self.facts[found["device"]] = properties["facts"]  # type: ignore[assignment]
+            properties = _ours(report.user_properties)
+            found |= json.loads(properties.get(FINDING, "{}"))
+            if FACTS in properties and "device" in found:
+                self.facts[found["device"]] = json.loads(properties[FACTS])
         known = found or self._plans.find(name) or _nameless(name)
         if not found:
             known["seconds"] = round(sum(report.duration for report in reports), 3)
@@ -179,6 +181,17 @@ def outcome(reports: list[pytest.TestReport]) -> tuple[Verdict | None, str, str]
             return Verdict.XPASSED, _first_line(report.wasxfail), ""
     ran = any(report.when == "call" and report.passed for report in reports)
     return (Verdict.PASSED if ran else None), "", ""
+
+
+def _ours(properties: Iterable[object]) -> dict[str, str]:
+    """The last of each of our properties: a suite may leave there whatever it likes."""
+    found: dict[str, str] = {}
+    for each in properties:
+        if isinstance(each, tuple | list) and len(each) == 2:
+            name, value = each
+            if isinstance(name, str) and name in (FINDING, FACTS) and isinstance(value, str):
+                found[name] = value
+    return found
 
 
 def _nameless(name: str) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def check_arguments(config: pytest.Config) -> None:
     given = [str(each) for each in config.invocation_params.args]
     if fit(given) != given:
         raise pytest.UsageError("with workers (-n), all arguments must be valid UTF-8")
+    for what, folder in (("this folder", str(Path.cwd())), ("TMPDIR", tempfile.gettempdir())):
+        if fit(folder) != folder:
+            raise pytest.UsageError(f"with workers (-n), the name of {what} must be valid UTF-8")
 
 
 class Plans:
@@ -58,6 +61,7 @@ class Plans:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._known: dict[str, dict[str, Any]] = {}
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         with contextlib.suppress(OSError):  # a crashed test will be known by its name alone
             if self._folder is None:

@@ -346,3 +346,10 @@ def processes_of(folder: Path) -> dict[int, str]:
         except OSError:  # it has ended, or is a zombie
             continue
     return found
+
+
+@pytest.mark.parametrize("size", ["inf", "1e400", "nan", "-1"])
+def test_a_size_that_is_none_is_wrong_usage(tmp_path: Path, size: str) -> None:
+    done = hil("image", "prune", "--dry-run", "--keep-size", size, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

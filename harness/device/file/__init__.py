@@ -15,11 +15,11 @@ import tempfile
 import time
 from collections.abc import Set
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from harness import image
 from harness.device import accel, memory, wan
-from harness.device.base import Completed, read_or_why
+from harness.device.base import Action, Completed, check_action, read_or_why
 from harness.device.console import watch
 from harness.device.emulated import EmulatedDevice
 from harness.device.file import description, disk, qemu
@@ -322,7 +322,8 @@ class FileDevice(EmulatedDevice):
             return running.agent.read(str(path))
         return self._typing.read(str(path))
 
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+    def daemon(self, action: Action) -> None:
+        check_action(action)
         self.software.daemon(action)
 
     def access(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ Everything in it is checked when it is read, so that a mistake is one line befor
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -30,6 +31,9 @@ _LIBRARY: Mapping[str, Literal["install", "installed"]] = {
     "installed": "installed",
 }
 _ADDRESSES: Mapping[str, Literal["dhcp", "set"]] = {"dhcp": "dhcp", "set": "set"}
+LONGEST = 1 << 20
+"""Bytes of a description, at most."""
+
 LEAST_MEMORY, MOST_MEMORY = 32, 8192
 BOOT_SECONDS = 180
 
@@ -121,15 +125,24 @@ class _Reader:
             library=self._choice(content, "library", _LIBRARY, "install"),
         )
 
+    def _text_of_file(self) -> str:
+        if self._path.exists() and not self._path.is_file():
+            raise OSError(errno.EINVAL, "it is no file")
+        with self._path.open("rb") as file:
+            data = file.read(LONGEST + 1)
+        if len(data) > LONGEST:
+            raise OSError(errno.EFBIG, "it is too long for a description")
+        return data.decode()
+
     def _content(self) -> dict[str, Any]:
         try:
-            content = yaml.safe_load(self._path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(self._text_of_file())
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise self._bad(
                 f"can't be read: {why}", "name a YAML file: file:router.yaml"
             ) from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f"line {mark.line + 1}: " if mark else ""
             fault = self._bad(f"no YAML: {where}it can't be parsed")  # PyYAML quotes what is there

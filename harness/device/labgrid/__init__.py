@@ -13,10 +13,10 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.device import wan
-from harness.device.base import Completed, Device, read_or_why
+from harness.device.base import Action, Completed, Device, check_action, read_or_why
 from harness.device.boots import Boots
 from harness.device.console import watch
 from harness.device.software import Software
@@ -392,7 +392,8 @@ class LabgridDevice(Device):
         self._open.forward(port)
         return "127.0.0.1", port
 
-    def daemon(self, action: Literal["start", "stop", "restart"]) -> None:
+    def daemon(self, action: Action) -> None:
+        check_action(action)
         if self._software is not None:
             self._software.daemon(action)
         else:

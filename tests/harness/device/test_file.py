@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -333,3 +334,24 @@ def test_it_is_as_it_was_when_the_daemon_is_removed(device: FileDevice) -> None:
     assert device.run(left).stdout == b""
     ours = "grep -lazE '^(paradro[p]|/opt/[p]aradrop.*)$' /proc/[0-9]*/cmdline"
     assert device.run(ours).stdout == b""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("image: 2026-02-30", "image: 0b_", "image: !!timestamp x", f"image: {'9' * 6000}"),
+        *("[" * 20000, "x" * (2 << 20), "\0"),
+    ],
+)
+def test_a_description_that_is_no_yaml_is_a_usage_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "router.yaml").write_text(content)
+    with pytest.raises(UsageError) as refused:
+        FileDevice.check_host(str(tmp_path / "router.yaml"))
+    assert len(str(refused.value)) < 400
+
+
+def test_a_description_that_is_no_file_is_a_usage_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("/dev/full", "/dev/zero", str(tmp_path / "fifo"), str(tmp_path)):
+        with pytest.raises(UsageError, match="can't be read"):
+            FileDevice.check_host(path)

@@ -1,7 +1,9 @@
 """The result of a run survives its file, and its verdict never flatters."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -151,3 +153,26 @@ def test_every_error_of_the_harness_names_a_verdict() -> None:
         Verdict(kind.verdict)
         kinds.extend(kind.__subclasses__())
     assert len(kinds) > 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["tests"][0].update(suite=5),
+        lambda data: data["tests"][0].update(suite=None),
+        lambda data: data["tests"][0].update(device=[]),
+        lambda data: data["tests"][0].update(seconds="x"),
+        lambda data: data.update(started="x"),
+        lambda data: data.update(devices=[{"name": 5, "arch": "", "facts": {}}]),
+    ],
+)
+def test_a_field_of_another_type_is_damage(change: Callable[[dict[str, Any]], None]) -> None:
+    data = json.loads(run(ended(Verdict.PASSED)).to_json())
+    change(data)
+    with pytest.raises(ResultError):
+        RunResult.from_json(json.dumps(data))
+
+
+def test_a_text_that_has_no_end_is_no_result() -> None:
+    with pytest.raises(ResultError):
+        RunResult.from_json("[" * 200_000)
