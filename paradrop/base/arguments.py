@@ -27,4 +27,10 @@ def refusing(handler: Any) -> Any:
             raise ApplicationError(ApplicationError.INVALID_ARGUMENT, str(error)) from None
         return handler(*args, **kwargs)
 
+    refuse_or_call.__dict__["taking"] = handler
     return refuse_or_call
+
+
+def given(handler: Any) -> Any:
+    """@return: what `refusing` was given to make this handler; a handler of another kind itself."""
+    return getattr(handler, "__dict__", {}).get("taking", handler)

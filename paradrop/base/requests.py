@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.python.failure import Failure
 
 from paradrop.base import settings
-from paradrop.base.arguments import refusing
+from paradrop.base.arguments import given, refusing
 from paradrop.base.connection import BaseClientFactory, NotConnected
 from paradrop.base.endings import describe
 from paradrop.base.output import out
@@ -191,14 +191,14 @@ class Requests(ApplicationSession):
         return succeed(None)
 
     def _unsubscribe(self, subscription: Any) -> Any:
-        uri, handler = subscription.topic, subscription.handler.fn
+        uri, handler = subscription.topic, given(subscription.handler.fn)
         self._not_again("subscribe", uri, handler)
         if self.is_attached():
             return super()._unsubscribe(subscription)  # type: ignore[no-untyped-call]
         subscription.active = False
         now = self._successor()
         for found in chain(*now._subscriptions.values()) if now is not None else []:
-            if (found.topic, found.handler.fn) == (uri, handler):
+            if (found.topic, given(found.handler.fn)) == (uri, handler):
                 return found.unsubscribe()
         return succeed(None)
 
