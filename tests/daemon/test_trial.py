@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,21 @@ class TestAChangeThatCostsTheSession:
         is_back(joined, operator, pdid, name, before)
 
 
+def value_of(operator: Operator, pdid: str, name: str) -> Any:
+    """Of a setting; None while the daemon begins anew."""
+    try:
+        return operator.config(pdid)[name]
+    except DeviceError:
+        return None
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("name", ["CONFIG_FILE", "RUNTIME_HOME_DIR"])
 def test_a_start_that_fails_for_what_is_on_trial_begins_anew_without_it(
     joined: Any, operator: Operator, pdid: str, name: str
@@ -148,11 +163,7 @@ def test_a_start_that_fails_for_what_is_on_trial_begins_anew_without_it(
     (elsewhere / "config").write_text("version: 99\n")  # as a later version of it leaves it
     with PidFile(elsewhere):  # as another daemon does
         joined.start()
-        operator.wait_joined(pdid)
-        deadline = time.monotonic() + 30
-        while operator.config(pdid, timeout=30)[name] != before:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: value_of(operator, pdid, name) == before, "the setting of before")
     assert "changed settings are taken back" in joined.console.read_text()
 
 
