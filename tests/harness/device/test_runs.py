@@ -41,13 +41,12 @@ class Run:
     def __init__(self, place: Place, words: list[str | Path]) -> None:
         self.said = ""
         self._process = subprocess.Popen(
-            words,
+            ["env", "--default-signal=INT", *words],  # children inherit that it is ignored
             cwd=place.work,
             env=place.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -35,14 +34,14 @@ class Suites:
         """Without a report."""
         ours = {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"}
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *QUIETLY, *arguments],
+            # a shell has what it starts in the background ignore Ctrl-C, and children inherit that
+            ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *QUIETLY, *arguments],
             cwd=self.folder,
             env={name: value for name, value in os.environ.items() if name not in ours},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",  # pytest writes names of files as they are
-            preexec_fn=_heed_interrupts,
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
@@ -73,8 +72,3 @@ def suites(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Suites]:
         return Suites(tmp_path_factory.mktemp("suites"), modules)
 
     return make
-
-
-def _heed_interrupts() -> None:
-    """A shell starts what runs in the background with Ctrl-C ignored, and children inherit it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
