@@ -58,6 +58,11 @@ def check_command(command: object, timeout: object) -> None:
     """@raise SuiteError: it is no command, or its limit is no number of seconds."""
     if not isinstance(command, str) or "\0" in command:
         raise SuiteError(f"{command!r:.80} is no command")
+    check_seconds(timeout)
+
+
+def check_seconds(timeout: object) -> None:
+    """@raise SuiteError: it is no number of seconds."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise SuiteError(f"{timeout!r:.80} is no number of seconds")
 
@@ -430,13 +435,13 @@ class Device(ABC):
             raise SuiteError(f"{fault.name} is a fault of the node", device=self.name)
         if fault.needs:
             self.demand(fault.needs)
-        on = self._cable(fault.link) if isinstance(fault, LinkDown) else self._part(fault.needs)
+        on: Any = self  # of whom no more is needed than its commands
+        if isinstance(fault, LinkDown):
+            on = self._cable(fault.link)
+        elif fault.needs:
+            on = self.parts[fault.needs]
         with self.injector.held(fault, on):
             yield
-
-    def _part(self, capability: str) -> Any:
-        """What of it suffers the faults of a capability; itself where none is needed."""
-        return self.parts[capability] if capability else self
 
     def _cable(self, name: str) -> Cable:
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.device.base import Device, check_command
+from harness.device.base import Device, check_seconds
 from harness.errors import DeviceError, SuiteError
 
 Record = dict[str, Any]
@@ -59,7 +59,7 @@ class DaemonLog:
 
         @raise DeviceError: there is none within `timeout` seconds.
         """
-        check_command("", timeout)
+        check_seconds(timeout)
         deadline = time.monotonic() + timeout
         while True:
             seen = len(self.lines())

@@ -136,7 +136,8 @@ class EmulatedDevice(Device):
         return self._machine is not None and self._machine.running
 
     def _is_plugged(self) -> bool:
-        """As its kernel sees it; without power, or while it stands still, nobody looks."""
+        """What its kernel says. A device without power, or one that stands still, can't be asked:
+        then the last order counts."""
         if self._machine is None or self._machine.is_paused():
             return self._plugged
         return carrier(self, self.wan_card)

@@ -38,11 +38,11 @@ class Fault(ABC, Generic[T]):
 
     @property
     def place(self) -> str:
-        """Of faults that last, a target has one at a time in each place."""
+        """Where a fault that lasts takes effect: a target has one fault at a time in each place."""
         return self.target
 
     def before(self, on: T) -> Any:
-        """What has to be another thing when it has happened, if there is such a thing."""
+        """Look, before the fault begins, at whatever it has to change; `proof` compares."""
         return None
 
     @abstractmethod

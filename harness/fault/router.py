@@ -39,7 +39,7 @@ class NodeStopped(_Away):
 
 @dataclass(frozen=True)
 class NodeKilled(_Away):
-    """The router dies as in a crash of its computer; nobody is told."""
+    """The router dies as if its computer had crashed. It says goodbye to nobody."""
 
     name: ClassVar[str] = "node kill"
 

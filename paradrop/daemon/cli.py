@@ -167,7 +167,7 @@ def _take_back(error: Exception) -> list[str]:
     @return: these.
     """
     try:
-        taken = unconfirmed.take_back(_settings_file())
+        taken = unconfirmed.take_back(unconfirmed.settings_file())
     except (SettingsError, OSError):
         return []
     if taken:
@@ -261,13 +261,9 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
             return run(notes)
     except (ParadropException, OSError) as error:
         # A daemon that runs already is no fault of what is on trial, unless that is where to look.
-        on_trial = unconfirmed.read(_settings_file())
+        on_trial = unconfirmed.read(unconfirmed.settings_file())
         if not (entered or "RUNTIME_HOME_DIR" in on_trial) or not _take_back(error):
             raise
     sys.stdout.flush()
     # Begin anew, as what has begun can't be undone here.
     os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
-
-
-def _settings_file() -> Path:
-    return Path(settings.CONFIG_HOME_DIR) / "settings.ini"

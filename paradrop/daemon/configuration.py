@@ -37,7 +37,7 @@ def change(changes: Mapping[str, object]) -> set[str]:
     if "CONFIG_HOME_DIR" in changes:
         raise SettingsError("CONFIG_HOME_DIR can't be changed here: the file is found in it")
     _check_state_file(changes.get("CONFIG_FILE"))
-    file = trial.file()
+    file = unconfirmed.settings_file()
     tried = {
         name
         for name in (trial.OF_A_CONNECTION | trial.OF_A_START).intersection(changes)

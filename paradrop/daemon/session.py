@@ -22,8 +22,9 @@ from paradrop.base.output import out
 from paradrop.daemon import configuration, logpages
 
 MOST_ITERATIONS = 1_000_000
-"""Of PBKDF2, that a router may ask for: they take some seconds of a slow CPU, in which the daemon
-does nothing else. WAMP's own example has 1000; OWASP's Password Storage Cheat Sheet, 600,000."""
+"""A router may ask for at most so many iterations of PBKDF2. A slow CPU needs some seconds for so
+many, and the daemon does nothing else meanwhile. The example in the WAMP specification has 1000;
+OWASP's Password Storage Cheat Sheet recommends 600,000."""
 
 
 class Life(Protocol):

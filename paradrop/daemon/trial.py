@@ -8,7 +8,6 @@ confirms: one that began with the new settings and has lasted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from paradrop.base import settings, tls
@@ -32,11 +31,6 @@ OF_A_CONNECTION = frozenset(
 
 OF_A_START = frozenset({"LOG_DIR", "MISC_DIR", "RUNTIME_HOME_DIR"})
 """Tried when the daemon starts the next time."""
-
-
-def file() -> Path:
-    """Where the settings of the operator are."""
-    return Path(settings.CONFIG_HOME_DIR) / "settings.ini"
 
 
 class Trial:
@@ -64,7 +58,7 @@ class Trial:
 
     def start(self) -> None:
         """The daemon has started: whatever is not confirmed yet is used from now on."""
-        self._begin(unconfirmed.read(file()))
+        self._begin(unconfirmed.read(unconfirmed.settings_file()))
         if self.names:
             self._reactor.callLater(0, self._check_files)
 
@@ -121,7 +115,7 @@ class Trial:
         if not self.names:
             return False
         try:
-            taken = unconfirmed.take_back(file(), self.names)
+            taken = unconfirmed.take_back(unconfirmed.settings_file(), self.names)
         except (OSError, SettingsError) as error:
             out.err(f"changed settings cannot be taken back now: {error}")
             self._wait(self.TRY_AGAIN, lambda: self.fail(reason))
@@ -138,7 +132,7 @@ class Trial:
 
     def _confirm(self) -> None:
         try:
-            unconfirmed.confirm(file(), self.names)
+            unconfirmed.confirm(unconfirmed.settings_file(), self.names)
         except OSError as error:
             out.err(f"changed settings cannot be confirmed now: {error}")
             self._wait(self.TRY_AGAIN, self._confirm)

@@ -13,11 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from paradrop.base import settings
 from paradrop.base.durable import locked, put_aside, sync_folder, write_durably
 from paradrop.base.inifile import IniFile
 
 NAME = "settings.unconfirmed"
 SECTION = "base"
+
+
+def settings_file() -> Path:
+    """Where the settings of the operator are."""
+    return Path(settings.CONFIG_HOME_DIR) / "settings.ini"
+
 
 Texts = dict[str, str | None]
 """What a file says of settings; None: nothing."""

@@ -76,6 +76,14 @@ def is_back(daemon: Any, operator: Operator, pdid: str, name: str, before: objec
     assert not (daemon.home / unconfirmed.NAME).exists()
 
 
+def end(daemon: Any, operator: Operator, pdid: str) -> None:
+    """Kill the daemon; the router has noticed when this returns."""
+    sessions = operator.sessions(pdid)
+    daemon.child.kill()
+    for session in sessions:
+        operator.wait_left(pdid, session)
+
+
 class TestAChangeThatCostsTheSession:
     def test_of_an_authority_that_is_another(
         self, joined: Any, operator: Operator, pdid: str, foreign: Path
@@ -114,7 +122,7 @@ class TestAChangeThatCostsTheSession:
         self, joined: Any, operator: Operator, pdid: str, name: str
     ) -> None:
         del joined.environment["RUNTIME_HOME_DIR"]
-        joined.child.kill()
+        end(joined, operator, pdid)
         (joined.folder / "file").touch()
         own = f"\nruntime_home_dir = {joined.runtime}\n"
         with (joined.home / "settings.ini").open("a") as file:
@@ -129,7 +137,7 @@ class TestAChangeThatCostsTheSession:
 
 
 def value_of(operator: Operator, pdid: str, name: str) -> Any:
-    """Of a setting; None while the daemon begins anew."""
+    """@return: the value of a setting; None while the daemon starts again."""
     try:
         return operator.config(pdid)[name]
     except DeviceError:
@@ -148,7 +156,7 @@ def test_a_start_that_fails_for_what_is_on_trial_begins_anew_without_it(
     joined: Any, operator: Operator, pdid: str, name: str
 ) -> None:
     del joined.environment["RUNTIME_HOME_DIR"]
-    joined.child.kill()
+    end(joined, operator, pdid)
     with (joined.home / "settings.ini").open("a") as file:
         file.write(f"\nruntime_home_dir = {joined.runtime}\n")
     joined.start()
@@ -217,7 +225,7 @@ def test_a_number_out_of_its_range_is_refused(
 def test_a_number_that_an_earlier_version_has_taken_keeps_no_daemon_from_its_work(
     joined: Any, operator: Operator, pdid: str
 ) -> None:
-    joined.child.kill()
+    end(joined, operator, pdid)
     with (joined.home / "settings.ini").open("a") as file:
         file.write("wamp_ping_interval = -8\nwamp_max_delay = 0.1\nlog_max_bytes = -1\n")
     joined.start()

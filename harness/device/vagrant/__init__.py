@@ -314,7 +314,8 @@ class VagrantDevice(OwnImageDevice):
                 raise InfrastructureError(f"set_link: {answer.strip()}", device=self.name)
 
     def _is_plugged(self) -> bool:
-        """As its kernel sees it; without power, or while it stands still, nobody looks."""
+        """What its kernel says. A device without power, or one that stands still, can't be asked:
+        then the last order counts."""
         if self._agent is None or self._is_paused():
             return self._plugged
         return carrier(self, "eth1")

@@ -1,4 +1,4 @@
-"""There is one loop, whoever comes first; and nobody who is interrupted leaves work on it."""
+"""All threads share one loop. A caller that a signal interrupts leaves no work on it."""
 
 from __future__ import annotations
 
